@@ -1,0 +1,149 @@
+// Package config is the one table of settings, and the typed, validated [Config] that comes out of it.
+//
+// settings.go is the table: parser, environment names, flags, `config print` and the README's list are all made from it.
+// A value comes from the last of these layers that gives one: built-in, file, environment, flags. Whatever is given and
+// not understood is an error that says where it stands and what to write instead; nothing is ignored.
+package config
+
+import (
+	"log/slog"
+	"path/filepath"
+	"slices"
+	"time"
+
+	"github.com/spf13/pflag"
+
+	"github.com/glueauth/glueauth/config/secret"
+)
+
+// Config is the result of [Load]. It is complete and valid, and nobody changes it.
+type Config struct {
+	File        string // the configuration file; empty for none
+	Listen      string // HOST:PORT of the public listener
+	AdminListen string // HOST:PORT of the management listener; empty: there is none
+	Data        string // the data folder
+	Demo        bool
+	Issuer      string // the iss claim, byte for byte; empty for none
+
+	Log struct {
+		Level  slog.Level
+		Format string // json or text
+	}
+	Keys struct {
+		Dir        string      // folder of the signing keys
+		Master     secret.Text // the master key itself; empty: it stands in MasterFile
+		MasterFile string      // empty when Master is given
+	}
+	CORS struct {
+		Origins []string // scheme://host[:port], as browsers send them
+	}
+	Customers struct {
+		File        string // the SQLite database
+		DoubleOptIn bool   // refuse customers who have not confirmed their registration
+	}
+	Store struct {
+		PowerLossSafe bool
+	}
+	Access struct { // what clients have that do not say otherwise
+		Lifetime time.Duration // whole seconds
+		Type     string        // JWT or at+jwt
+	}
+	Refresh  Refresh
+	Password struct {
+		Workers int // passwords verified at the same time; 0: one for each core
+	}
+	Shutdown struct {
+		Drain   time.Duration // from readiness 503 to closing the listeners
+		Timeout time.Duration // for requests in flight, after that
+	}
+	Clients []Client // at least one; the first is the default client
+
+	entries []entry // for Print, secrets masked
+}
+
+// Refresh is what holds for the refresh sessions of all clients. Durations are whole seconds, 0 or more.
+type Refresh struct {
+	Lifetime             Period // what clients have that do not say otherwise
+	MaxLifetime          Period
+	ReplayWindow         time.Duration
+	RejoinWindow         time.Duration
+	LateRetry            time.Duration
+	ConcurrencyAllowance time.Duration
+	MaxSessions          int
+	ReuseObserved        bool // refresh.reuse: observe
+	CheckObserved        bool // refresh.customer_check: observe
+}
+
+// Client is one client, with every default filled in.
+type Client struct {
+	ID              string
+	Secret          secret.Text // empty: a public client
+	Dialect         string      // glue or rfc6749
+	Scopes          []string
+	AccessLifetime  time.Duration // whole seconds
+	RefreshLifetime Period
+	Type            string // JWT or at+jwt
+	Subject         string // glue, reference or uuid
+	Claims          []string
+}
+
+// Load reads the settings: the file that --config or GLUEAUTH_CONFIG names, the variables GLUEAUTH_* of environ (in the form
+// of os.Environ), and those of the flags registered by [Flags] that were set. flags may be nil. claims are the names that a
+// client may list under claims. The error is one line: the setting, where it stands, its value unless secret, the remedy.
+func Load(flags *pflag.FlagSet, environ, claims []string) (*Config, error) {
+	c := &Config{}
+	table := settings(c)
+	given, err := layers(table, flags, environ)
+	if err != nil {
+		return nil, err
+	}
+	for _, s := range table {
+		if s.read == nil {
+			continue
+		}
+		v, ok := given[s.key]
+		e, err := s.take(v, ok)
+		if err != nil {
+			return nil, err
+		}
+		c.entries = append(c.entries, e)
+	}
+	if err := c.complete(given); err != nil {
+		return nil, err
+	}
+	if err := c.readClients(given[clientsKey], claims); err != nil {
+		return nil, err
+	}
+	return c, nil
+}
+
+// complete fills in the paths that hang on others and looks at what must fit together.
+func (c *Config) complete(given map[string]value) error {
+	if err := c.checkListeners(given); err != nil {
+		return err
+	}
+	if err := c.checkMaster(given); err != nil {
+		return err
+	}
+	c.inData("keys.dir", &c.Keys.Dir, "keys")
+	c.inData("customers.file", &c.Customers.File, "glueauth.db")
+	if c.Keys.Master == "" {
+		c.inData("master_key_file", &c.Keys.MasterFile, "master.key")
+	}
+	return nil
+}
+
+// inData gives a path that was left open its place in the data folder.
+func (c *Config) inData(key string, path *string, name string) {
+	if *path != "" {
+		return
+	}
+	*path = filepath.Join(c.Data, name)
+	c.entry(key).value = *path
+}
+
+// entry returns what Print says of a setting.
+func (c *Config) entry(key string) *entry {
+	i := slices.IndexFunc(c.entries, func(e entry) bool { return e.key == key })
+	return &c.entries[i]
+}

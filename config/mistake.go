@@ -1,0 +1,113 @@
+package config
+
+import (
+	"cmp"
+	"errors"
+	"fmt"
+	"io/fs"
+	"strings"
+
+	"github.com/glueauth/glueauth/config/secret"
+)
+
+// entry is one line of [Config.Print].
+type entry struct{ key, value, source string }
+
+// take reads one value by its row of the table, the built-in one when none is given. A key without a value (YAML's null)
+// gives none; but of a secret that is a mistake, as when a template left it open.
+func (s setting) take(v value, given bool) (entry, error) {
+	if !s.must && (!given || v.raw == nil && !s.secret) {
+		v = value{raw: s.builtin, source: cmp.Or(s.from, builtIn)}
+		if s.builtin == "" {
+			return entry{key: s.key, source: v.source}, nil
+		}
+	}
+	text, err := s.text(v.raw)
+	if err == nil {
+		err = s.read(text)
+	}
+	if err != nil {
+		return entry{}, s.mistake(v, err)
+	}
+	return entry{s.key, s.show(text), v.source}, nil
+}
+
+// text returns a value as the text that a reader takes. Secrets are taken from quoted text only: YAML changes numbers.
+func (s setting) text(raw any) (string, error) {
+	switch v := raw.(type) {
+	case nil:
+		return "", nil
+	case string:
+		return v, nil
+	case bool, int, int64, uint64:
+		if s.secret || s.quoted {
+			return "", errors.New("must be text: write it in quotes")
+		}
+		return fmt.Sprint(v), nil
+	case []any:
+		if s.list {
+			return joined(v)
+		}
+	}
+	if s.list {
+		return "", errors.New("must be a list of texts")
+	}
+	return "", errors.New("must be one value: write it on the line of its key, in quotes")
+}
+
+// joined is the form that a list has in the environment.
+func joined(items []any) (string, error) {
+	var list []string
+	for _, item := range items {
+		s, ok := item.(string)
+		if !ok || s == "" || strings.Contains(s, ",") {
+			return "", errors.New("must be a list of texts: write each in quotes, none empty and none with a comma")
+		}
+		list = append(list, s)
+	}
+	return strings.Join(list, ","), nil
+}
+
+func (s setting) show(text string) string {
+	if s.secret && text != "" {
+		return secret.Redacted
+	}
+	return text
+}
+
+// mistake is the one form of a message about a value.
+func (s setting) mistake(v value, reason error) error {
+	if text, ok := v.raw.(string); ok && !s.secret {
+		return fmt.Errorf("%s: %s (%s) %w", s.key, quote(text), v.source, reason)
+	}
+	return fmt.Errorf("%s (%s) %w", s.key, v.source, reason)
+}
+
+// checkListeners refuses two listeners on one address.
+func (c *Config) checkListeners(given map[string]value) error {
+	if c.Listen != c.AdminListen || strings.HasSuffix(c.Listen, ":0") {
+		return nil
+	}
+	v, ok := given["admin_listen"]
+	if !ok {
+		v = value{raw: c.AdminListen, source: builtIn}
+	}
+	return setting{key: "admin_listen"}.mistake(v, errors.New("is the address of listen too: give it another port"))
+}
+
+// checkMaster refuses two master keys.
+func (c *Config) checkMaster(given map[string]value) error {
+	if c.Keys.Master == "" || c.Keys.MasterFile == "" {
+		return nil
+	}
+	return fmt.Errorf("master_key (%s) and master_key_file (%s) are both given: keep one of them",
+		given["master_key"].source, given["master_key_file"].source)
+}
+
+// cause drops the path that file errors begin with; the message around it has the path already.
+func cause(err error) error {
+	if p, ok := errors.AsType[*fs.PathError](err); ok {
+		return p.Err
+	}
+	return err
+}

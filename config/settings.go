@@ -1,0 +1,97 @@
+package config
+
+import (
+	"strings"
+	"time"
+
+	"github.com/spf13/pflag"
+)
+
+// setting is one row of the table.
+type setting struct {
+	key     string // in the file, its parts nested
+	flag    string // empty: none
+	builtin string
+	from    string // key of the setting that the built-in value is taken from
+	meaning string // for the README and --help
+	secret  bool   // never shown
+	quoted  bool   // a YAML number is refused, since YAML changes how it is written
+	list    bool   // may be a YAML list
+	must    bool   // must be given
+	read    reader // nil: read elsewhere
+}
+
+const (
+	configKey  = "config"
+	clientsKey = "clients"
+	envPrefix  = "GLUEAUTH_"
+)
+
+// env returns the environment variable of the setting, empty where there is none.
+func (s setting) env() string {
+	if s.key == clientsKey {
+		return ""
+	}
+	return envPrefix + strings.ToUpper(strings.ReplaceAll(s.key, ".", "_"))
+}
+
+// settings is the table; its readers write into c.
+func settings(c *Config) []setting {
+	return append(serverSettings(c), tokenSettings(c)...)
+}
+
+func serverSettings(c *Config) []setting {
+	return []setting{
+		{key: configKey, flag: "config", read: text(&c.File), meaning: "the configuration file, in YAML"},
+		{key: "listen", flag: "listen", builtin: ":8080", read: address(&c.Listen), meaning: "address of the public listener"},
+		{key: "admin_listen", flag: "admin-listen", builtin: "127.0.0.1:8081", read: optional(address(&c.AdminListen)), meaning: "address of the management listener: metrics and health; empty turns it off"},
+		{key: "data", flag: "data", builtin: "./data", read: required("give it a path, or leave it out for the built-in one", text(&c.Data)), meaning: "the data folder, made on first start"},
+		{key: "demo", flag: "demo", builtin: "false", read: boolean(&c.Demo), meaning: "adds a demo customer with a public password to an empty embedded database"},
+		{key: "log.level", flag: "log-level", builtin: "info", read: level(&c.Log.Level), meaning: "`debug`, `info`, `warn` or `error`"},
+		{key: "log.format", flag: "log-format", builtin: "json", read: oneOf(&c.Log.Format, "json", "text"), meaning: "`json` or `text`"},
+		{key: "issuer", read: optional(issuer(&c.Issuer)), meaning: "the `iss` claim, byte for byte; empty: no such claim, as the reference"},
+		{key: "keys.dir", read: optional(path(&c.Keys.Dir)), meaning: "folder of the signing keys; empty: `keys` in the data folder"},
+		{key: "master_key", secret: true, read: required("give the key, or leave it out to have it in a file", secretText(&c.Keys.Master)), meaning: "the master key, 32 bytes as hex or base64; without it, it stands in the master key file"},
+		{key: "master_key_file", read: required("give a path, or leave it out for the built-in one", path(&c.Keys.MasterFile)), meaning: "file of the master key; without it, `master.key` in the data folder"},
+		{key: "cors.origins", list: true, read: origins(&c.CORS.Origins), meaning: "web origins that may call from a browser, like `https://shop.example`; comma-separated or a YAML list"},
+		{key: "customers.file", read: optional(path(&c.Customers.File)), meaning: "SQLite database of the customers; empty: `glueauth.db` in the data folder"},
+		{key: "customers.double_opt_in", builtin: "true", read: boolean(&c.Customers.DoubleOptIn), meaning: "refuse customers who have not confirmed their registration"},
+		{key: "store.durability", builtin: "process-crash-safe", read: either(&c.Store.PowerLossSafe, "power-loss-safe", "process-crash-safe"), meaning: "`process-crash-safe`: a killed process loses nothing; `power-loss-safe`: a power cut neither, at one disk sync for each group of writes"},
+		{key: "password.workers", builtin: "auto", read: workers(&c.Password.Workers), meaning: "passwords verified at the same time; `auto`: one for each core"},
+		{key: "shutdown.drain", builtin: "0s", read: duration(&c.Shutdown.Drain, 0, time.Hour), meaning: "how long readiness says no before the listeners close"},
+		{key: "shutdown.timeout", builtin: "10s", read: duration(&c.Shutdown.Timeout, time.Second, time.Hour), meaning: "how long requests in flight may take after that"},
+	}
+}
+
+func tokenSettings(c *Config) []setting {
+	const year = 366 * 24 * time.Hour
+	r := &c.Refresh
+	return []setting{
+		{key: "access.lifetime", builtin: "8h", read: duration(&c.Access.Lifetime, time.Second, year), meaning: "lifetime of an access token"},
+		{key: "access.typ", builtin: "JWT", read: oneOf(&c.Access.Type, "JWT", "at+jwt"), meaning: "`typ` in the header of access tokens: `JWT` or `at+jwt` (RFC 9068)"},
+		{key: "refresh.lifetime", builtin: "1mo", read: period(&r.Lifetime), meaning: "lifetime of a refresh token; each refresh starts it anew"},
+		{key: "refresh.max_lifetime", builtin: "1y", read: period(&r.MaxLifetime), meaning: "end of a session, however often it is refreshed"},
+		{key: "refresh.replay_window", builtin: "60s", read: duration(&r.ReplayWindow, 0, year), meaning: "within it a used refresh token gets the same successor again: lost answers, racing tabs"},
+		{key: "refresh.rejoin_window", builtin: "7d", read: duration(&r.RejoinWindow, 0, year), meaning: "within it a second copy on the same device gets the newest token; `0` turns it off"},
+		{key: "refresh.late_retry", builtin: "7d", read: duration(&r.LateRetry, 0, year), meaning: "within it an answer that was lost for long is replaced"},
+		{key: "refresh.concurrency_allowance", builtin: "10s", read: duration(&r.ConcurrencyAllowance, 0, year), meaning: "how long after a refresh a tab may still come one refresh late"},
+		{key: "refresh.max_sessions", builtin: "200", read: count(&r.MaxSessions, 1, 10_000), meaning: "sessions of one customer; the longest unused end first"},
+		{key: "refresh.reuse", builtin: "revoke", read: either(&r.ReuseObserved, "observe", "revoke"), meaning: "a stolen or copied refresh token ends its session (`revoke`), or is refused and counted (`observe`)"},
+		{key: "refresh.customer_check", builtin: "enforce", read: either(&r.CheckObserved, "observe", "enforce"), meaning: "a blocked, unconfirmed or re-passworded customer is signed out at refresh (`enforce`), or counted (`observe`)"},
+		{key: clientsKey, meaning: "list of clients, in the file only, the first is the default client; empty: the public client `frontend`"},
+	}
+}
+
+// Flags registers the flags of the table, with the built-in values as their defaults.
+func Flags(fs *pflag.FlagSet) {
+	for _, s := range settings(&Config{}) {
+		usage := strings.ReplaceAll(s.meaning, "`", "")
+		switch {
+		case s.flag == "":
+		case s.builtin == "true" || s.builtin == "false":
+			fs.Bool(s.flag, s.builtin == "true", usage)
+		default:
+			fs.String(s.flag, s.builtin, usage)
+		}
+	}
+}
