@@ -1,0 +1,52 @@
+package keys
+
+import (
+	"crypto/rsa"
+	"crypto/x509"
+	"encoding/pem"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"path/filepath"
+)
+
+// Create adds a new RSA key of 2048 bits to dir as KID.pem (PKCS#8, mode 0600) and returns its kid. It makes dir with
+// mode 0700 when missing. The first key becomes the signing one; a further key never changes which one signs, so where
+// "current" is missing it is written first. A folder that [Open] refuses is left as it is, and nothing is ever replaced.
+// Since Go 1.26 key generation takes the system's randomness; random is read only under GODEBUG=cryptocustomrand=1.
+func Create(dir string, random io.Reader) (kid string, err error) {
+	ring, err := Open(dir)
+	if err != nil && !errors.Is(err, ErrNoKeys) {
+		return "", err
+	}
+	if ring != nil {
+		if err := writeCurrent(dir, ring.keys[0].kid); err != nil {
+			return "", err
+		}
+	}
+	private, err := rsa.GenerateKey(random, minBits)
+	if err != nil {
+		return "", fmt.Errorf("generate an RSA key: %w", err)
+	}
+	der, err := x509.MarshalPKCS8PrivateKey(private)
+	if err != nil {
+		return "", fmt.Errorf("encode the new key: %w", err)
+	}
+	kid = thumbprint(&private.PublicKey)
+	text := pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: der})
+	if err := writeNew(filepath.Join(dir, kid+".pem"), text); err != nil {
+		return "", err
+	}
+	// After the key, so that being killed in between leaves one key, which signs, and no name without a key.
+	return kid, writeCurrent(dir, kid)
+}
+
+// writeCurrent names the signing key unless one is named already.
+func writeCurrent(dir, kid string) error {
+	err := writeNew(filepath.Join(dir, currentFile), []byte(kid+"\n"))
+	if errors.Is(err, fs.ErrExist) {
+		return nil
+	}
+	return err
+}
