@@ -1,0 +1,105 @@
+package sqlitefile
+
+import (
+	"context"
+	"database/sql"
+	"embed"
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"os"
+	"strings"
+
+	"github.com/pressly/goose/v3"
+)
+
+// The places in the first hundred bytes of every SQLite file (https://www.sqlite.org/fileformat.html#the_database_header).
+const (
+	headerSize   = 100
+	headerMagic  = "SQLite format 3\x00"
+	headerMarkAt = 68
+)
+
+//go:embed migrations/*.sql
+var migrations embed.FS
+
+// inspect refuses a file that is not ours before SQLite sees it: SQLite would already write a log beside it.
+func inspect(path string) (err error) {
+	f, err := os.OpenFile(path, os.O_RDWR, 0) //nolint:gosec // the operator names the data folder
+	if err != nil {
+		return fmt.Errorf("database %s cannot be opened: %w: let this user read and write it, or name another data folder", path, err)
+	}
+	defer func() { err = errors.Join(err, f.Close()) }()
+	info, err := f.Stat()
+	if err != nil {
+		return fmt.Errorf("database %s: %w", path, err)
+	}
+	if !info.Mode().IsRegular() {
+		return fmt.Errorf("database %s is not a regular file: move it away, or name another data folder", path)
+	}
+	header := make([]byte, headerSize)
+	switch _, err := io.ReadFull(f, header); {
+	case info.Size() == 0:
+		return fmt.Errorf("database %s is empty: restore it from a backup, or move it away to start with an empty database", path)
+	case errors.Is(err, io.ErrUnexpectedEOF), err == nil && string(header[:len(headerMagic)]) != headerMagic:
+		return fmt.Errorf("database %s is not an SQLite database: restore it from a backup, or move it away to start with an empty database", path)
+	case err != nil:
+		return fmt.Errorf("database %s cannot be read: %w: check the disk, or restore it from a backup", path, err)
+	case binary.BigEndian.Uint32(header[headerMarkAt:]) != ApplicationID:
+		return fmt.Errorf("database %s belongs to another program: move it away, or name another data folder", path)
+	}
+	return nil
+}
+
+// verify proves that the database is whole and not newer than we are, and brings its tables up to date.
+func (f *File) verify(ctx context.Context, path string) error {
+	if err := whole(ctx, f.Read); err != nil {
+		return fmt.Errorf("database %s is damaged: %w: restore it from a backup, or move it away to start with an empty database", path, err)
+	}
+	if err := f.Read.QueryRowContext(ctx, "SELECT id FROM instance").Scan(&f.ID); err != nil {
+		return fmt.Errorf("database %s has lost its identity: %w: restore it from a backup", path, err)
+	}
+	if err := migrate(ctx, f.Write); err != nil {
+		return fmt.Errorf("database %s: %w", path, err)
+	}
+	return nil
+}
+
+func whole(ctx context.Context, db *sql.DB) error {
+	var verdict string
+	if err := db.QueryRowContext(ctx, "PRAGMA quick_check(1)").Scan(&verdict); err != nil {
+		return fmt.Errorf("check: %w", err)
+	}
+	if verdict != "ok" {
+		return fmt.Errorf("check: %s", strings.ReplaceAll(verdict, "\n", " "))
+	}
+	return nil
+}
+
+// migrate brings the tables up to date. Each step is one immediate transaction, and the unique index on the version table
+// makes it fail as a whole where another process has done it meanwhile: then the next look sees it done.
+func migrate(ctx context.Context, db *sql.DB) error {
+	steps, err := fs.Sub(migrations, "migrations")
+	if err != nil {
+		return fmt.Errorf("find the schema: %w", err)
+	}
+	p, err := goose.NewProvider(goose.DialectSQLite3, db, steps)
+	if err != nil {
+		return fmt.Errorf("read the schema: %w", err)
+	}
+	have, want, err := p.GetVersions(ctx)
+	if err != nil {
+		return fmt.Errorf("read the version of its tables: %w", err)
+	}
+	if have > want {
+		return fmt.Errorf("its tables have version %d, this program knows up to %d: start a newer glueauth, or restore an older backup", have, want)
+	}
+	for range want - have + 1 {
+		if _, err = p.Up(ctx); err == nil {
+			return nil
+		}
+	}
+	return fmt.Errorf("bring its tables from version %d to %d: %w", have, want, err)
+}
