@@ -1,0 +1,135 @@
+package server
+
+import (
+	"crypto/sha256"
+	"crypto/subtle"
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/glueauth/glueauth/config/secret"
+)
+
+// Dialect is the way a client is spoken to where Spryker's Glue API and RFC 6749 differ.
+type Dialect string
+
+// The dialects.
+const (
+	Glue    Dialect = "glue"
+	RFC6749 Dialect = "rfc6749"
+)
+
+// SubjectForm is what the sub claim of a client's access tokens holds.
+type SubjectForm string
+
+// The subject forms.
+const (
+	SubjectGlue      SubjectForm = "glue"      // the reference's JSON object in a string
+	SubjectReference SubjectForm = "reference" // the customer reference
+	SubjectUUID      SubjectForm = "uuid"      // the customer's UUID
+)
+
+// Client is one OAuth client. Its id is the aud of its access tokens.
+type Client struct {
+	ID             string
+	Secret         secret.Text // empty: a public client
+	Dialect        Dialect
+	Scopes         []string // what it may ask for; the first one is granted at every sign-in that does not choose
+	AccessLifetime time.Duration
+	RefreshUntil   func(time.Time) time.Time // expiry of a refresh token that is made then
+	TokenType      string                    // the JWT's typ: JWT or at+jwt
+	Subject        SubjectForm
+	Claims         []string // extra flat claims, out of ExtraClaims
+}
+
+// clients is the registry; the first one is the default client.
+type clients []Client
+
+func newClients(list []Client) (clients, error) {
+	if len(list) == 0 {
+		return nil, errors.New("server: no client is configured")
+	}
+	seen := map[string]bool{}
+	for _, c := range list {
+		if c.ID == "" || seen[c.ID] || len(c.Scopes) == 0 || c.AccessLifetime < time.Second || c.RefreshUntil == nil {
+			return nil, fmt.Errorf("server: client %q is incomplete or defined twice", c.ID)
+		}
+		seen[c.ID] = true
+	}
+	return slices.Clone(list), nil
+}
+
+// find returns the client with this id, the default client for an empty or unknown one.
+func (l clients) find(id string) *Client {
+	if i := slices.IndexFunc(l, func(c Client) bool { return c.ID == id }); i >= 0 {
+		return &l[i]
+	}
+	return &l[0]
+}
+
+// authenticate returns the client that the credentials prove. Without an id that is the default client, which then needs
+// no secret in the glue dialect (spec 1.1, "empty client_id").
+func (l clients) authenticate(c Credentials) (*Client, error) {
+	client := l.find(c.ID)
+	if c.ID == "" && client.Dialect == Glue {
+		return client, nil
+	}
+	if c.ID != "" && client.ID != c.ID {
+		return nil, refuse(InvalidClient, errors.New("unknown client"))
+	}
+	if client.Secret == "" {
+		return client, nil
+	}
+	if c.Secret == nil || !equalSecrets(*c.Secret, client.Secret) {
+		return nil, refuse(InvalidClient, fmt.Errorf("client %q: wrong or missing secret", client.ID))
+	}
+	return client, nil
+}
+
+// equalSecrets compares in a time that tells neither length nor content.
+func equalSecrets(a, b secret.Text) bool {
+	x, y := sha256.Sum256([]byte(a.Reveal())), sha256.Sum256([]byte(b.Reveal()))
+	return subtle.ConstantTimeCompare(x[:], y[:]) == 1
+}
+
+// signInScopes returns what a sign-in is granted for the scope parameter. The reference drops unknown scopes and always
+// grants its own one; RFC 6749 §3.3 refuses unknown ones, and wants the client told when it gets other than it asked for.
+func (c *Client) signInScopes(scope *string) (granted []string, tell string, err error) {
+	always := c.Scopes[0]
+	if scope == nil {
+		if c.Dialect == RFC6749 {
+			tell = always
+		}
+		return []string{always}, tell, nil
+	}
+	asked := parseScope(*scope)
+	if c.Dialect == RFC6749 {
+		for _, s := range asked {
+			if !slices.Contains(c.Scopes, s) {
+				return nil, "", refuse(InvalidScope, nil)
+			}
+		}
+		if len(asked) == 0 {
+			return []string{always}, always, nil
+		}
+		return asked, "", nil
+	}
+	granted = slices.DeleteFunc(asked, func(s string) bool { return !slices.Contains(c.Scopes, s) })
+	if !slices.Contains(granted, always) {
+		granted = append(granted, always)
+	}
+	return granted, "", nil
+}
+
+// parseScope splits a scope parameter (RFC 6749 §3.3) and drops what is said twice; it never returns nil.
+func parseScope(scope string) []string {
+	list := []string{}
+	for s := range strings.SplitSeq(scope, " ") {
+		if s != "" && !slices.Contains(list, s) {
+			list = append(list, s)
+		}
+	}
+	return list
+}

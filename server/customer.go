@@ -1,0 +1,103 @@
+package server
+
+import (
+	"context"
+	"errors"
+
+	"github.com/glueauth/glueauth/config/secret"
+	"github.com/glueauth/glueauth/store"
+)
+
+// customers looks customers up and checks their passwords.
+type customers struct {
+	source           Customers
+	lane             *lane
+	dummies          *dummies
+	requireConfirmed bool
+	observe          bool // refresh.customer_check: observe
+	event            eventFunc
+}
+
+// verify returns the customer whom name and password prove. Unknown, wrong, without password, blocked, unconfirmed: all
+// look the same and take the same time, for the name is always looked up and a hash is always verified.
+func (c *customers) verify(ctx context.Context, client *Client, name string, password secret.Text) (store.Customer, error) {
+	if !possiblePassword(password) {
+		return store.Customer{}, c.wrong(ctx, client, store.Customer{}, "impossible_password")
+	}
+	if c.lane.full() { // before the look-up: shedding must cost nothing
+		return store.Customer{}, refuse(Unavailable, errBusy)
+	}
+	customer, err := c.source.ByEmail(ctx, name)
+	known := err == nil
+	if err != nil && !errors.Is(err, store.ErrNotFound) {
+		return store.Customer{}, unavailable(err)
+	}
+	hash := customer.PasswordHash
+	if hash == "" {
+		hash = c.dummies.pick(name)
+	}
+	right := false
+	if err := c.lane.do(ctx, func() { right = matches(hash, password) }); err != nil {
+		return store.Customer{}, refuse(Unavailable, err)
+	}
+	switch {
+	case !known:
+		return store.Customer{}, c.wrong(ctx, client, customer, "unknown_customer")
+	case customer.PasswordHash == "":
+		return store.Customer{}, c.wrong(ctx, client, customer, "no_password")
+	case !right:
+		return store.Customer{}, c.wrong(ctx, client, customer, "wrong_password")
+	}
+	if cause := c.barred(customer); cause != "" {
+		return store.Customer{}, c.wrong(ctx, client, customer, string(cause))
+	}
+	return customer, nil
+}
+
+func (c *customers) wrong(ctx context.Context, client *Client, customer store.Customer, cause string) error {
+	e := Event{Name: EventSignInRefused, Cause: cause, Client: client.ID}
+	if customer.ID != 0 {
+		e.Subject = store.Subject{Kind: store.SubjectCustomer, ID: customer.ID}
+	}
+	c.event(ctx, e)
+	return refuse(WrongCredentials, nil)
+}
+
+// current looks at a customer again for a refresh. It returns a cause when his session must end.
+func (c *customers) current(ctx context.Context, id int64) (store.Customer, store.Cause, error) {
+	customer, err := c.source.ByID(ctx, id)
+	if errors.Is(err, store.ErrNotFound) {
+		return store.Customer{}, store.CauseGone, nil
+	}
+	if err != nil {
+		return store.Customer{}, "", unavailable(err)
+	}
+	cause := c.barred(customer)
+	if cause != "" && cause != store.CauseGone && c.observe {
+		c.event(ctx, Event{Name: EventObserved, Cause: string(cause), Subject: store.Subject{Kind: store.SubjectCustomer, ID: id}})
+		cause = ""
+	}
+	return customer, cause, nil
+}
+
+// barred returns why a customer may not have a session, "" if he may.
+func (c *customers) barred(customer store.Customer) store.Cause {
+	switch {
+	case customer.Anonymised:
+		return store.CauseGone
+	case customer.Blocked:
+		return store.CauseBlocked
+	case c.requireConfirmed && !customer.Confirmed:
+		return store.CauseUnconfirmed
+	default:
+		return ""
+	}
+}
+
+// unavailable turns a store's own failure into a refusal that is no verdict. A time that ran out is one too.
+func unavailable(err error) *Error {
+	if errors.Is(err, store.ErrUnavailable) || errors.Is(err, context.DeadlineExceeded) || errors.Is(err, context.Canceled) {
+		return refuse(Unavailable, err)
+	}
+	return refuse(Internal, err)
+}

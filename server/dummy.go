@@ -1,0 +1,74 @@
+package server
+
+import (
+	"context"
+	"encoding/binary"
+	"fmt"
+	"strings"
+	"sync/atomic"
+
+	"github.com/glueauth/glueauth/config/secret"
+	"github.com/glueauth/glueauth/keys"
+)
+
+const (
+	sampledHashes = 1000
+	dummyBcrypt   = "$2y$12$" // before the first sample
+	// What follows form and cost in a dummy: zero salt and zero digest, which no password has, in the shape that costs
+	// full work.
+	bcryptTail = "....................................................."
+	argonTail  = "$AAAAAAAAAAAAAAAAAAAAAA$AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA"
+)
+
+// dummies gives unknown names a hash to be verified against, so that they take the time of known ones. Its cost is
+// picked for the name, by a keyed hash, out of the costs that the newest customers really have: the same name always
+// costs the same, and all names together cost what customers cost.
+type dummies struct {
+	key    []byte
+	sample atomic.Pointer[[]string] // forms with their costs, one for each sampled customer
+}
+
+func newDummies(master *keys.Master) (*dummies, error) {
+	key, err := master.Derive("dummy-cost", macKeyNumber, derivedKeyBytes)
+	if err != nil {
+		return nil, err
+	}
+	d := &dummies{key: key}
+	d.sample.Store(&[]string{dummyBcrypt + bcryptTail})
+	return d, nil
+}
+
+// refresh reads the costs of the newest customers.
+func (d *dummies) refresh(ctx context.Context, source Customers) error {
+	hashes, err := source.NewestHashes(ctx, sampledHashes)
+	if err != nil {
+		return fmt.Errorf("sample password costs: %w", err)
+	}
+	var forms []string
+	for _, h := range hashes {
+		if form := dummyLike(h.Reveal()); form != "" {
+			forms = append(forms, form)
+		}
+	}
+	if len(forms) > 0 {
+		d.sample.Store(&forms)
+	}
+	return nil
+}
+
+func (d *dummies) pick(name string) secret.Text {
+	forms := *d.sample.Load()
+	n := binary.BigEndian.Uint64(keyed(d.key, []byte(strings.ToUpper(name))))
+	return secret.Text(forms[n%uint64(len(forms))])
+}
+
+// dummyLike returns a hash of the same form and cost that no password matches, "" for a form we do not verify.
+func dummyLike(hash string) string {
+	if strings.HasPrefix(hash, "$2") && len(hash) == len(dummyBcrypt+bcryptTail) {
+		return hash[:len(dummyBcrypt)] + bcryptTail
+	}
+	if part := strings.Split(hash, "$"); strings.HasPrefix(hash, "$argon2") && len(part) == 6 {
+		return strings.Join(part[:4], "$") + argonTail
+	}
+	return ""
+}

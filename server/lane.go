@@ -1,0 +1,75 @@
+package server
+
+import (
+	"context"
+	"errors"
+	"sync"
+	"time"
+)
+
+// errBusy says that the queue holds as much work as can be done in time.
+var errBusy = errors.New("the password queue is full")
+
+// lane runs password verifications: at most so many at a time, and a queue of at most two seconds' work in front, for
+// verifying takes a core for 65 to 260 ms, cannot be interrupted, and everything else has to go on meanwhile.
+type lane struct {
+	workers chan struct{}
+	now     func() time.Time
+
+	mu      sync.Mutex
+	waiting int
+	mean    time.Duration // moving mean of one verification
+}
+
+const (
+	queuedWork    = 2 * time.Second
+	firstMean     = 100 * time.Millisecond // until one was measured
+	meanSmoothing = 8
+)
+
+func newLane(workers int, now func() time.Time) *lane {
+	return &lane{workers: make(chan struct{}, workers), now: now, mean: firstMean}
+}
+
+// full reports whether one more verification would not be begun in time.
+func (l *lane) full() bool {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return time.Duration(l.waiting)*l.mean/time.Duration(cap(l.workers)) > queuedWork
+}
+
+// do runs work on a worker. It returns errBusy when the queue is full and the context's error when the asker left
+// before his turn; then work did not run.
+func (l *lane) do(ctx context.Context, work func()) error {
+	if l.full() {
+		return errBusy
+	}
+	l.queue(1)
+	select {
+	case l.workers <- struct{}{}:
+		l.queue(-1)
+	case <-ctx.Done():
+		l.queue(-1)
+		return context.Cause(ctx)
+	}
+	defer func() { <-l.workers }()
+	if err := ctx.Err(); err != nil {
+		return err
+	}
+	begun := l.now()
+	work()
+	l.measured(l.now().Sub(begun))
+	return nil
+}
+
+func (l *lane) queue(n int) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.waiting += n
+}
+
+func (l *lane) measured(d time.Duration) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.mean = max(time.Millisecond, l.mean+(d-l.mean)/meanSmoothing)
+}

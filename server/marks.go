@@ -1,0 +1,59 @@
+package server
+
+import (
+	"crypto/hmac"
+	"crypto/sha256"
+	"encoding/binary"
+	"net/netip"
+
+	"github.com/glueauth/glueauth/config/secret"
+	"github.com/glueauth/glueauth/keys"
+	"github.com/glueauth/glueauth/store"
+)
+
+// marks makes the keyed hashes that a session record compares. The record then holds no address, no user agent, no
+// retry key and no password hash, and its owner cannot be told from it without the master key.
+type marks struct{ device, password, retry []byte }
+
+func newMarks(master *keys.Master) (marks, error) {
+	var m marks
+	for purpose, key := range map[string]*[]byte{"device-mark": &m.device, "password-mark": &m.password, "retry-key": &m.retry} {
+		derived, err := master.Derive(purpose, macKeyNumber, derivedKeyBytes)
+		if err != nil {
+			return marks{}, err
+		}
+		*key = derived
+	}
+	return m, nil
+}
+
+// ofDevice marks the network (IPv4 /24, IPv6 /48) and the user agent that a request came from.
+func (m marks) ofDevice(address netip.Addr, userAgent string) store.DeviceMark {
+	address = address.Unmap()
+	bits := 48
+	if address.Is4() {
+		bits = 24
+	}
+	network, _ := address.Prefix(bits) // the zero prefix for no address
+	return store.DeviceMark(keyed(m.device, []byte(network.String()+"\x00"+userAgent))[:16])
+}
+
+// ofPassword marks the stored password hash of a customer.
+func (m marks) ofPassword(c store.Customer) store.PasswordMark {
+	b := binary.BigEndian.AppendUint64(nil, uint64(c.ID)) //nolint:gosec // any injective encoding of the id will do
+	return store.PasswordMark(keyed(m.password, append(b, c.PasswordHash.Reveal()...))[:8])
+}
+
+// ofRetryKey returns the zero digest for no key.
+func (m marks) ofRetryKey(key secret.Text) store.RetryDigest {
+	if key == "" {
+		return store.RetryDigest{}
+	}
+	return store.RetryDigest(keyed(m.retry, []byte(key.Reveal()))[:16])
+}
+
+func keyed(key, text []byte) []byte {
+	h := hmac.New(sha256.New, key)
+	h.Write(text)
+	return h.Sum(nil)
+}

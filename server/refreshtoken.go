@@ -1,0 +1,108 @@
+package server
+
+import (
+	"crypto/hmac"
+	"crypto/sha256"
+	"encoding/base64"
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"strings"
+	"time"
+
+	"github.com/glueauth/glueauth/config/secret"
+	"github.com/glueauth/glueauth/keys"
+	"github.com/glueauth/glueauth/store"
+)
+
+// refreshToken is what a refresh token says. Its wire form is grt_ and the base64url of 54 bytes:
+//
+//	1 MAC key number ‖ 1 subject kind ‖ 8 subject id ‖ 16 session id ‖ 4 generation ‖ 4 expiry ‖ 20 MAC
+//
+// The MAC is HMAC-SHA256 over everything before it, cut to 160 bits (RFC 6749 §10.10). Since 54 is a multiple of three
+// there are no spare bits: each token has exactly one spelling. Garbage, forged and expired tokens are refused without
+// touching a store, and the successor of a token need not be kept to be given out again.
+type refreshToken struct {
+	subject    store.Subject
+	session    [16]byte // random, stands in the token only
+	generation uint32
+	expiresAt  time.Time // whole seconds
+}
+
+const (
+	refreshPrefix   = "grt_"
+	refreshBody     = 34
+	refreshMAC      = 20
+	refreshLength   = len(refreshPrefix) + (refreshBody+refreshMAC)/3*4
+	macKeyNumber    = 1
+	macKeyPurpose   = "refresh-token"
+	derivedKeyBytes = 32
+)
+
+var (
+	errNotOurs  = errors.New("not a refresh token of this server")
+	errExpired  = errors.New("refresh token expired")
+	errNewerKey = errors.New("refresh token made with a newer master key than this process has")
+)
+
+// name returns the name of the session's record.
+func (t refreshToken) name() store.SessionName {
+	sum := sha256.Sum256(t.session[:])
+	return store.SessionName(sum[:16])
+}
+
+// codec writes and reads refresh tokens.
+type codec struct{ key []byte }
+
+func newCodec(master *keys.Master) (codec, error) {
+	key, err := master.Derive(macKeyPurpose, macKeyNumber, derivedKeyBytes)
+	return codec{key}, err
+}
+
+func (c codec) encode(t refreshToken) secret.Text {
+	b := make([]byte, 0, refreshBody+refreshMAC)
+	b = append(b, macKeyNumber, byte(t.subject.Kind))
+	b = binary.BigEndian.AppendUint64(b, uint64(t.subject.ID)) //nolint:gosec // the same 64 bits back and forth
+	b = append(b, t.session[:]...)
+	b = binary.BigEndian.AppendUint32(b, t.generation)
+	b = binary.BigEndian.AppendUint32(b, uint32(t.expiresAt.Unix())) //nolint:gosec // up to the year 2106
+	b = append(b, c.mac(b)...)
+	return secret.Text(refreshPrefix + base64.RawURLEncoding.EncodeToString(b))
+}
+
+// decode returns what a token says, or errNotOurs, errExpired or errNewerKey. It needs no store.
+func (c codec) decode(text secret.Text, now time.Time) (refreshToken, error) {
+	encoded, ok := strings.CutPrefix(text.Reveal(), refreshPrefix)
+	if !ok || len(text) != refreshLength || strings.ContainsAny(encoded, "\r\n") {
+		return refreshToken{}, errNotOurs
+	}
+	b, err := base64.RawURLEncoding.Strict().DecodeString(encoded)
+	if err != nil {
+		return refreshToken{}, errNotOurs
+	}
+	if b[0] > macKeyNumber {
+		return refreshToken{}, fmt.Errorf("%w (number %d)", errNewerKey, b[0])
+	}
+	if b[0] != macKeyNumber || !hmac.Equal(c.mac(b[:refreshBody]), b[refreshBody:]) {
+		return refreshToken{}, errNotOurs
+	}
+	t := refreshToken{
+		subject:    store.Subject{Kind: store.SubjectKind(b[1]), ID: int64(binary.BigEndian.Uint64(b[2:]))}, //nolint:gosec // see encode
+		session:    [16]byte(b[10:26]),
+		generation: binary.BigEndian.Uint32(b[26:]),
+		expiresAt:  time.Unix(int64(binary.BigEndian.Uint32(b[30:])), 0).UTC(),
+	}
+	if t.subject.Kind != store.SubjectCustomer || t.generation == 0 || t.generation > store.MaxGeneration {
+		return refreshToken{}, errNotOurs
+	}
+	if !now.Before(t.expiresAt) {
+		return t, errExpired
+	}
+	return t, nil
+}
+
+func (c codec) mac(b []byte) []byte {
+	h := hmac.New(sha256.New, c.key)
+	h.Write(b)
+	return h.Sum(nil)[:refreshMAC]
+}
