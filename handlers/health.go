@@ -1,0 +1,73 @@
+package handlers
+
+import (
+	"context"
+	"fmt"
+	"net/http"
+	"sync"
+	"time"
+
+	"github.com/glueauth/glueauth/server"
+)
+
+const (
+	readyDeadline = time.Second // for one check
+	readyFresh    = time.Second // for so long a result is good, so that probing costs the database nothing
+)
+
+// healthBody is what a healthy server says.
+type healthBody struct {
+	Status string `json:"status"`
+}
+
+// serveLive answers that the process runs. It depends on nothing: a restart would not help a database.
+func serveLive(w http.ResponseWriter, _ *http.Request) {
+	writeJSON(w, http.StatusOK, healthBody{"ok"})
+}
+
+// readiness is GET /readyz.
+type readiness struct {
+	check  func(context.Context) error
+	now    func() time.Time
+	fail   *failures
+	reason bool // ?verbose gives the reason
+
+	mu      sync.Mutex // held during a check: all who ask meanwhile share it
+	checked time.Time
+	err     error
+}
+
+func newReadiness(c Config, fail *failures, reason bool) *readiness {
+	return &readiness{check: c.Ready, now: c.Now, fail: fail, reason: reason}
+}
+
+func (h *readiness) serve(w http.ResponseWriter, r *http.Request) {
+	err := h.result(r.Context())
+	if err == nil {
+		writeJSON(w, http.StatusOK, healthBody{"ok"})
+		return
+	}
+	x := failure{err: &server.Error{Code: server.Unavailable, Cause: fmt.Errorf("not ready: %w", err)}}
+	if h.reason && r.URL.Query().Has("verbose") {
+		x.text = err.Error()
+	}
+	h.fail.write(w, r, x)
+}
+
+// result checks, unless the last result is still good.
+func (h *readiness) result(ctx context.Context) error {
+	if h.check == nil {
+		return nil
+	}
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	if age := h.now().Sub(h.checked); age >= 0 && age < readyFresh {
+		return h.err
+	}
+	// The result is for all, so it must not fail because the one who asked first went away.
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), readyDeadline)
+	defer cancel()
+	h.err = h.check(ctx)
+	h.checked = h.now()
+	return h.err
+}

@@ -1,0 +1,65 @@
+package handlers
+
+import (
+	"net/http"
+	"strconv"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/client_golang/prometheus/collectors"
+	"github.com/prometheus/client_golang/prometheus/promhttp"
+
+	"github.com/glueauth/glueauth/server"
+)
+
+// Metrics counts, in a registry of its own. Every label has a small closed set of values; none names a customer.
+type Metrics struct {
+	registry *prometheus.Registry
+	requests *prometheus.HistogramVec
+	events   *prometheus.CounterVec
+}
+
+// NewMetrics returns metrics at zero, those of the Go runtime, the process and the build among them.
+func NewMetrics() *Metrics {
+	m := &Metrics{
+		registry: prometheus.NewRegistry(),
+		requests: prometheus.NewHistogramVec(prometheus.HistogramOpts{
+			Name:    "glueauth_http_request_duration_seconds",
+			Help:    "Time from the request's header to the end of its answer.",
+			Buckets: []float64{.001, .0025, .005, .01, .025, .05, .1, .25, .5, 1, 2.5, 5},
+		}, []string{"route", "method", "status"}),
+		events: prometheus.NewCounterVec(prometheus.CounterOpts{
+			Name: "glueauth_events_total",
+			Help: "Outcomes of sign-ins, refreshes and sessions.",
+		}, []string{"event", "cause"}),
+	}
+	m.registry.MustRegister(m.requests, m.events, collectors.NewGoCollector(),
+		collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}), collectors.NewBuildInfoCollector())
+	for _, name := range server.EventNames() {
+		m.events.WithLabelValues(string(name), "")
+	}
+	return m
+}
+
+func (m *Metrics) handler() http.Handler {
+	return promhttp.HandlerFor(m.registry, promhttp.HandlerOpts{})
+}
+
+func (m *Metrics) observe(r *http.Request, status int, took time.Duration) {
+	m.requests.WithLabelValues(r.Pattern, methodLabel(r.Method), strconv.Itoa(status)).Observe(took.Seconds())
+}
+
+func (m *Metrics) event(e server.Event) {
+	m.events.WithLabelValues(string(e.Name), e.Cause).Inc()
+}
+
+// methodLabel keeps strangers from making series at will.
+func methodLabel(method string) string {
+	switch method {
+	case http.MethodGet, http.MethodHead, http.MethodPost, http.MethodPut, http.MethodPatch, http.MethodDelete,
+		http.MethodOptions, http.MethodTrace, http.MethodConnect:
+		return method
+	default:
+		return "other"
+	}
+}

@@ -1,0 +1,138 @@
+// Package handlers is the HTTP side of the authorization server: it decodes a request, makes one call into package
+// server, and encodes what came back.
+//
+// A request runs down the list of [chain.wrap] (middleware.go) to its route (routes.go). POST /token is token.go, which
+// reads its body by form.go and its client by basic.go. Whatever fails is a value until errors.go, the only place that
+// writes a failure, gives it status and text in the client's dialect.
+package handlers
+
+import (
+	"context"
+	"errors"
+	"io"
+	"log/slog"
+	"net/http"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/glueauth/glueauth/server"
+)
+
+// Config is what [Public] and [Admin] are made of. Everything is required unless it says otherwise.
+type Config struct {
+	Server      *server.Server                    // Admin needs none
+	JWKS        func() (body []byte, etag string) // the key set and its quoted entity tag; Admin needs none
+	JWKSMaxAge  time.Duration                     // for how long the key set may be cached; whole seconds
+	CORSOrigins []string                          // exact origins (scheme://host[:port]); empty turns CORS off
+	Ready       func(context.Context) error       // nil result: ready; nil function: always ready
+	Logger      *slog.Logger                      // see [NewLogHandler]
+	Random      io.Reader                         // for request ids and Retry-After; safe for concurrent use
+	Now         func() time.Time                  // for durations and the age of a readiness result
+	Deadline    time.Duration                     // for one request; above it the core answers that it is unavailable
+	Metrics     *Metrics
+}
+
+// Public returns what the customers' clients reach: the token endpoint, the key set and terse health. The error names
+// what is wrong with the config.
+func Public(c Config) (http.Handler, error) {
+	if c.Server == nil || c.JWKS == nil || c.Logger == nil || c.Random == nil || c.Now == nil || c.Metrics == nil ||
+		c.Deadline <= 0 || c.JWKSMaxAge <= 0 {
+		return nil, errors.New("handlers: incomplete config")
+	}
+	for _, origin := range c.CORSOrigins {
+		if strings.Contains(origin, "*") || strings.EqualFold(origin, "null") {
+			return nil, errors.New("handlers: a cors origin is a wildcard or null; name each origin as scheme://host[:port]")
+		}
+	}
+	fail := newFailures(c)
+	token := tokenHandler{server: c.Server, fail: fail}
+	ready := newReadiness(c, fail, false)
+	return newRouter(c, fail, []route{
+		{paths: []string{"/token", "/token/"}, methods: []string{http.MethodPost}, serve: token.serve},
+		{paths: []string{"/.well-known/jwks.json"}, methods: read(), serve: jwksHandler{c.JWKS, c.JWKSMaxAge}.serve},
+		{paths: []string{"/livez", "/healthz"}, methods: read(), serve: serveLive, quiet: true},
+		{paths: []string{"/readyz"}, methods: read(), serve: ready.serve, quiet: true},
+	}), nil
+}
+
+// Admin returns what operators reach: the metrics, and health that gives its reason when asked (/readyz?verbose).
+func Admin(c Config) http.Handler {
+	fail := newFailures(c)
+	c.CORSOrigins = nil
+	ready := newReadiness(c, fail, true)
+	return newRouter(c, fail, []route{
+		{paths: []string{"/metrics"}, methods: read(), serve: c.Metrics.handler().ServeHTTP, quiet: true},
+		{paths: []string{"/livez", "/healthz"}, methods: read(), serve: serveLive, quiet: true},
+		{paths: []string{"/readyz"}, methods: read(), serve: ready.serve, quiet: true},
+	})
+}
+
+func read() []string { return []string{http.MethodGet, http.MethodHead} }
+
+// route is one endpoint.
+type route struct {
+	paths   []string // exact; the first one is its name in logs and metrics
+	methods []string // besides OPTIONS
+	serve   http.HandlerFunc
+	quiet   bool // its requests are logged at level debug only
+}
+
+// unknownRoute is the name of all paths that have no route.
+const unknownRoute = "unknown"
+
+// router finds a route by its exact path. [http.ServeMux] would answer some requests by itself, in its own words:
+// redirects of unclean paths, methods it does not know.
+type router struct {
+	routes  map[string]namedHandler
+	unknown namedHandler
+}
+
+type namedHandler struct {
+	name string
+	http.Handler
+}
+
+func newRouter(c Config, fail *failures, routes []route) router {
+	chain := newChain(c, fail)
+	notFound := func(w http.ResponseWriter, r *http.Request) {
+		fail.write(w, r, failure{err: &server.Error{Code: codeNotFound}})
+	}
+	t := router{
+		routes:  map[string]namedHandler{},
+		unknown: namedHandler{unknownRoute, chain.wrap(http.HandlerFunc(notFound), false)},
+	}
+	for _, r := range routes {
+		h := chain.wrap(allow(r.methods, r.serve, fail), r.quiet)
+		for _, path := range r.paths {
+			t.routes[path] = namedHandler{r.paths[0], h}
+		}
+	}
+	return t
+}
+
+func (t router) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	h, found := t.routes[r.URL.Path]
+	if !found {
+		h = t.unknown
+	}
+	r.Pattern = h.name
+	h.ServeHTTP(w, r)
+}
+
+// allow answers OPTIONS, and the methods that the endpoint does not have.
+func allow(methods []string, next http.HandlerFunc, fail *failures) http.Handler {
+	allowed := strings.Join(methods, ", ") + ", " + http.MethodOptions
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		switch {
+		case slices.Contains(methods, r.Method):
+			next(w, r)
+		case r.Method == http.MethodOptions:
+			w.Header().Set("Allow", allowed)
+			w.WriteHeader(http.StatusNoContent)
+		default:
+			w.Header().Set("Allow", allowed)
+			fail.write(w, r, failure{err: &server.Error{Code: codeMethod}, text: "Use " + methods[0] + "."})
+		}
+	})
+}
