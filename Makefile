@@ -1,0 +1,57 @@
+# Everything CI does is one of these targets; .ci/run is `make deps && make test`.
+SHELL := bash
+.SHELLFLAGS := -euo pipefail -c
+.DEFAULT_GOAL := help
+MAKEFLAGS += --no-print-directory
+.PHONY: help deps need test tidy format lint fmt unit e2e fuzz golden prove bench run
+
+MODULES := . e2e
+GOTEST := CGO_ENABLED=1 go test -race -shuffle=on -count=1
+LINT := go tool -modfile='$(CURDIR)/.ci/tools.mod' golangci-lint
+FUZZTIME ?= 30s
+
+help: ## print the targets
+	@grep -E '^[a-z0-9]+:.*## ' Makefile | sed -E 's/^([a-z0-9]+):.*## /\1\t/' | expand -t 10
+
+deps: ## install what the tests need (Debian, as root) and fetch the modules
+	@.ci/deps install
+
+need:
+	@.ci/deps check
+
+test: tidy format lint unit e2e ## all that CI proves, cheap things first
+
+tidy: need ## check that each go.mod is tidy and the modules are as published
+	@for m in $(MODULES); do (cd $$m && go mod tidy -diff && go mod verify); done
+
+format: need ## check the formatting
+	@for m in $(MODULES); do (cd $$m && $(LINT) fmt --diff); done
+
+lint: need ## run the linters, the import rules of the rooms included
+	@for m in $(MODULES); do (cd $$m && $(LINT) run ./...); done
+
+fmt: need ## format the code
+	@for m in $(MODULES); do (cd $$m && $(LINT) fmt); done
+
+unit: need ## run the tests of the product with the race detector
+	@$(GOTEST) ./...
+
+e2e: need ## run the real binary against foreign clients and verifiers
+	@cd e2e && $(GOTEST) ./...
+
+fuzz: need ## run every fuzz target for FUZZTIME each (30s)
+	@.ci/fuzz $(FUZZTIME)
+
+golden: need ## rewrite the golden files; review the difference like code
+	@go test -count=1 $$(grep -rlE --include='*_test.go' 'flag\.Bool\("update"' --exclude-dir=e2e . | xargs -n1 dirname | sort -u) -update
+
+prove: need ## longer proofs: other processor counts, ten times the rounds, five minutes a fuzz target
+	@$(GOTEST) -timeout 30m -cpu 1,2,8 ./...
+	@cd e2e && E2E_SCALE=10 $(GOTEST) -timeout 60m ./...
+	@.ci/fuzz 5m
+
+bench: need ## run the benchmarks
+	@go test -run '^$$' -bench . -benchmem ./...
+
+run: ## start a server with demo data
+	@go run ./cmd/glueauth serve --demo
