@@ -1,0 +1,86 @@
+package main
+
+import (
+	"crypto/rand"
+	"fmt"
+	"text/tabwriter"
+
+	"github.com/spf13/cobra"
+
+	"github.com/glueauth/glueauth/keys"
+)
+
+func (p process) keysCommand() *cobra.Command {
+	return p.group("keys", "Look at the signing keys and make new ones", p.keysListCommand(), p.keysGenerateCommand(), p.keysExportCommand())
+}
+
+func (p process) keysListCommand() *cobra.Command {
+	return &cobra.Command{
+		Use: "list", Short: "List the signing keys", Args: cobra.NoArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			ring, err := p.ring(cmd)
+			if err != nil {
+				return err
+			}
+			tab := tabwriter.NewWriter(p.stdout, 0, 0, 2, ' ', 0)
+			_, _ = fmt.Fprintln(tab, "KID\tBITS\tFILE\tSIGNS") // errors come back from Flush
+			for _, k := range ring.List() {
+				signs := "no"
+				if k.Signing {
+					signs = "yes"
+				}
+				_, _ = fmt.Fprintf(tab, "%s\t%d\t%s\t%s\n", k.Kid, k.Bits, k.File, signs)
+			}
+			return tab.Flush()
+		},
+	}
+}
+
+func (p process) keysGenerateCommand() *cobra.Command {
+	return &cobra.Command{
+		Use: "generate", Short: "Add a signing key; the first one signs, a further one is published only", Args: cobra.NoArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			cfg, err := p.load(cmd)
+			if err != nil {
+				return err
+			}
+			kid, err := keys.Create(cfg.Keys.Dir, rand.Reader)
+			if err != nil {
+				return err
+			}
+			_, err = fmt.Fprintln(p.stdout, kid)
+			return err
+		},
+	}
+}
+
+func (p process) keysExportCommand() *cobra.Command {
+	var format, kid string
+	cmd := &cobra.Command{
+		Use: "export", Short: "Print public keys, for gateways and shops that check tokens", Args: cobra.NoArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			ring, err := p.ring(cmd)
+			if err != nil {
+				return err
+			}
+			text, err := ring.Export(format, kid)
+			if err != nil {
+				return err
+			}
+			_, err = p.stdout.Write(text)
+			return err
+		},
+	}
+	cmd.Flags().StringVar(&format, "format", "pem", "pem, spki (DER in base64) or jwks")
+	cmd.Flags().StringVar(&kid, "kid", "", "the key to print; without it the signing key, or all in a JWK set")
+	return cmd
+}
+
+// ring opens the signing keys that the settings name. It makes nothing.
+func (p process) ring(cmd *cobra.Command) (*keys.Ring, error) {
+	cfg, err := p.load(cmd)
+	if err != nil {
+		return nil, err
+	}
+	return keys.Open(cfg.Keys.Dir)
+}

@@ -1,0 +1,170 @@
+package main
+
+import (
+	"context"
+	"crypto/rand"
+	"errors"
+	"fmt"
+	"io/fs"
+	"log/slog"
+	"path/filepath"
+	"runtime"
+	"time"
+
+	"github.com/glueauth/glueauth/config"
+	"github.com/glueauth/glueauth/keys"
+	"github.com/glueauth/glueauth/server"
+	"github.com/glueauth/glueauth/store"
+	"github.com/glueauth/glueauth/store/sqlitefile"
+	"github.com/glueauth/glueauth/store/sqlitestore"
+	"github.com/glueauth/glueauth/store/sqlstore"
+)
+
+// rooms is everything that a running server has opened.
+type rooms struct {
+	lock      *dataLock
+	master    *keys.Master
+	keys      *keys.Ring
+	files     []*sqlitefile.File
+	customers *sqlstore.Customers
+	sessions  *sqlitestore.Store
+}
+
+// openRooms opens what the server needs. It makes what is missing inside its own data folder, and says so in the log;
+// what an operator has put elsewhere must be there.
+func openRooms(ctx context.Context, cfg *config.Config, logger *slog.Logger) (_ *rooms, err error) {
+	r := &rooms{}
+	defer func() {
+		if err != nil {
+			r.close(logger)
+		}
+	}()
+	if r.lock, err = lockData(cfg.Data, logger); err != nil {
+		return nil, err
+	}
+	if r.master, err = openMaster(cfg, logger); err != nil {
+		return nil, err
+	}
+	if r.keys, err = openKeys(cfg, logger); err != nil {
+		return nil, err
+	}
+	own := filepath.Join(cfg.Data, databaseName)
+	sessions, err := r.openFile(ctx, cfg, own, logger)
+	if err != nil {
+		return nil, err
+	}
+	people := sessions
+	if cfg.Customers.File != own {
+		if people, err = r.openFile(ctx, cfg, cfg.Customers.File, logger); err != nil {
+			return nil, err
+		}
+	}
+	r.customers = sqlstore.New(people, time.Now, rand.Reader)
+	r.sessions = sqlitestore.New(sessions, time.Now)
+	return r, nil
+}
+
+const databaseName = "glueauth.db"
+
+func (r *rooms) openFile(ctx context.Context, cfg *config.Config, path string, logger *slog.Logger) (*sqlitefile.File, error) {
+	file, err := sqlitefile.Open(ctx, path, sqlitefile.Options{PowerLossSafe: cfg.Store.PowerLossSafe, Create: inData(cfg, path)})
+	if err != nil {
+		return nil, err
+	}
+	r.files = append(r.files, file)
+	if file.Created {
+		logger.InfoContext(ctx, "made the database", "file", path)
+	}
+	return file, nil
+}
+
+// ping asks every store whether it can work; nil means that the server is ready.
+func (r *rooms) ping(ctx context.Context) error {
+	return errors.Join(r.customers.Ping(ctx), r.sessions.Ping(ctx))
+}
+
+func (r *rooms) close(logger *slog.Logger) {
+	var errs []error
+	if r.sessions != nil {
+		r.sessions.Close()
+	}
+	for _, f := range r.files {
+		errs = append(errs, f.Close())
+	}
+	if r.lock != nil {
+		errs = append(errs, r.lock.release())
+	}
+	if err := errors.Join(errs...); err != nil {
+		logger.Error("closing failed", "error", err)
+	}
+}
+
+// inData reports whether a path lies in the server's own data folder, where it may make what is missing.
+func inData(cfg *config.Config, path string) bool {
+	return filepath.Dir(path) == filepath.Clean(cfg.Data)
+}
+
+func openMaster(cfg *config.Config, logger *slog.Logger) (*keys.Master, error) {
+	if cfg.Keys.Master != "" {
+		return keys.ParseMaster(cfg.Keys.Master)
+	}
+	path := cfg.Keys.MasterFile
+	master, err := keys.OpenMaster(path)
+	if !errors.Is(err, fs.ErrNotExist) {
+		return master, err
+	}
+	if !inData(cfg, path) {
+		return nil, fmt.Errorf("%w: put the 32 bytes of the master key there (openssl rand -out FILE 32, mode 0600)", err)
+	}
+	if err := keys.CreateMaster(path, rand.Reader); err != nil {
+		return nil, err
+	}
+	logger.Info("made the master key: refresh tokens depend on it, keep it with your backups", "file", path)
+	return keys.OpenMaster(path)
+}
+
+func openKeys(cfg *config.Config, logger *slog.Logger) (*keys.Ring, error) {
+	dir := cfg.Keys.Dir
+	ring, err := keys.Open(dir)
+	if !errors.Is(err, keys.ErrNoKeys) {
+		return ring, err
+	}
+	if !inData(cfg, dir) {
+		return nil, err
+	}
+	kid, err := keys.Create(dir, rand.Reader)
+	if err != nil {
+		return nil, err
+	}
+	logger.Info("made a signing key", "folder", dir, "kid", kid)
+	return keys.Open(dir)
+}
+
+// coreConfig is the settings and the rooms as the authorization core wants them.
+func coreConfig(cfg *config.Config, r *rooms, event func(context.Context, server.Event)) server.Config {
+	workers := cfg.Password.Workers
+	if workers == 0 {
+		workers = runtime.GOMAXPROCS(0)
+	}
+	list := make([]server.Client, 0, len(cfg.Clients))
+	for _, c := range cfg.Clients {
+		list = append(list, server.Client{
+			ID: c.ID, Secret: c.Secret, Dialect: server.Dialect(c.Dialect), Scopes: c.Scopes,
+			AccessLifetime: c.AccessLifetime, RefreshUntil: c.RefreshLifetime.After,
+			TokenType: c.Type, Subject: server.SubjectForm(c.Subject), Claims: c.Claims,
+		})
+	}
+	return server.Config{
+		Clients: list, Customers: r.customers, Sessions: r.sessions, Keys: r.keys, Master: r.master,
+		Issuer: cfg.Issuer, RequireConfirmed: cfg.Customers.DoubleOptIn, CustomerCheckObserved: cfg.Refresh.CheckObserved,
+		Refresh: server.RefreshPolicy{
+			Windows: store.Windows{
+				Replay: cfg.Refresh.ReplayWindow, Rejoin: cfg.Refresh.RejoinWindow,
+				LateRetry: cfg.Refresh.LateRetry, Concurrency: cfg.Refresh.ConcurrencyAllowance,
+			},
+			MaxLife: cfg.Refresh.MaxLifetime.After, MaxSessions: cfg.Refresh.MaxSessions,
+			ReuseKeepsAlive: cfg.Refresh.ReuseObserved,
+		},
+		PasswordWorkers: workers, Now: time.Now, Random: rand.Reader, Event: event,
+	}
+}

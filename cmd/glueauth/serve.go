@@ -1,0 +1,159 @@
+package main
+
+import (
+	"context"
+	"crypto/rand"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"net"
+	"net/http"
+	"sync/atomic"
+	"time"
+
+	"github.com/glueauth/glueauth/config"
+	"github.com/glueauth/glueauth/handlers"
+	"github.com/glueauth/glueauth/server"
+)
+
+const (
+	requestDeadline = 5 * time.Second
+	jwksMaxAge      = time.Hour
+	sweepEvery      = time.Minute
+	sampleEvery     = time.Hour
+)
+
+// serve runs the server until ctx ends, then stops it gracefully. The log goes to stderr, the demo's curl lines to stdout.
+func serve(ctx context.Context, cfg *config.Config, stdout, stderr io.Writer) error {
+	logger := newLogger(cfg, stderr)
+	rooms, err := openRooms(ctx, cfg, logger)
+	if err != nil {
+		return err
+	}
+	defer rooms.close(logger)
+
+	metrics := handlers.NewMetrics()
+	core, err := server.New(coreConfig(cfg, rooms, handlers.Events(logger, metrics)))
+	if err != nil {
+		return err
+	}
+	if err := core.SampleCosts(ctx); err != nil {
+		return err
+	}
+	var draining atomic.Bool
+	web := handlers.Config{
+		Server: core, JWKS: rooms.keys.JWKS, JWKSMaxAge: jwksMaxAge, CORSOrigins: cfg.CORS.Origins,
+		Ready: func(ctx context.Context) error {
+			if draining.Load() {
+				return errors.New("stopping")
+			}
+			return rooms.ping(ctx)
+		},
+		Logger: logger, Random: rand.Reader, Now: time.Now, Deadline: requestDeadline, Metrics: metrics,
+	}
+	listeners, err := listen(ctx, cfg, web, logger)
+	if err != nil {
+		return err
+	}
+	if cfg.Demo {
+		if err := demo(ctx, rooms, listeners[0].Addr(), stdout, logger); err != nil {
+			return errors.Join(err, stopAll(listeners, 0))
+		}
+	}
+	go keepTidy(ctx, rooms, core, logger)
+
+	failed := make(chan error, len(listeners))
+	for _, l := range listeners {
+		go func() { failed <- l.server.Serve(l.Listener) }()
+	}
+	select {
+	case err = <-failed:
+		err = fmt.Errorf("listener failed: %w", err)
+	case <-ctx.Done():
+		err = nil
+		logger.InfoContext(ctx, "stopping", "drain", cfg.Shutdown.Drain, "timeout", cfg.Shutdown.Timeout)
+	}
+	draining.Store(true)
+	if err == nil {
+		time.Sleep(cfg.Shutdown.Drain)
+	}
+	return errors.Join(err, stopAll(listeners, cfg.Shutdown.Timeout))
+}
+
+// listener is a bound socket and the server that will serve it.
+type listener struct {
+	net.Listener
+	server *http.Server
+}
+
+// listen binds the public and the management listener; the public one comes first.
+func listen(ctx context.Context, cfg *config.Config, web handlers.Config, logger *slog.Logger) ([]listener, error) {
+	public, err := handlers.Public(web)
+	if err != nil {
+		return nil, err
+	}
+	type site struct {
+		name, address string
+		handler       http.Handler
+	}
+	sites := []site{{"public", cfg.Listen, public}}
+	if cfg.AdminListen != "" {
+		sites = append(sites, site{"management", cfg.AdminListen, handlers.Admin(web)})
+	}
+	var listeners []listener
+	var network net.ListenConfig
+	for _, s := range sites {
+		bound, err := network.Listen(ctx, "tcp", s.address)
+		if err != nil {
+			return nil, errors.Join(fmt.Errorf("the %s listener cannot have %s: choose another address: %w", s.name, s.address, err), stopAll(listeners, 0))
+		}
+		listeners = append(listeners, listener{bound, handlers.HTTPServer(s.address, s.handler, logger)})
+		logger.InfoContext(ctx, "listening", "listener", s.name, "address", bound.Addr().String())
+	}
+	return listeners, nil
+}
+
+// stopAll lets the requests in flight finish, for at most the given time.
+func stopAll(listeners []listener, timeout time.Duration) error {
+	ctx, cancel := context.WithTimeout(context.Background(), timeout)
+	defer cancel()
+	var errs []error
+	for _, l := range listeners {
+		if err := l.server.Shutdown(ctx); err != nil {
+			errs = append(errs, fmt.Errorf("requests were cut off after %s: %w", timeout, err), l.server.Close())
+		}
+		_ = l.Close() // closed already where it was served
+	}
+	return errors.Join(errs...)
+}
+
+// keepTidy removes expired sessions and keeps the costs of dummy hashes those of real customers.
+func keepTidy(ctx context.Context, rooms *rooms, core *server.Server, logger *slog.Logger) {
+	sweep, sample := time.NewTicker(sweepEvery), time.NewTicker(sampleEvery)
+	defer sweep.Stop()
+	defer sample.Stop()
+	for {
+		var err error
+		select {
+		case <-ctx.Done():
+			return
+		case <-sweep.C:
+			_, err = rooms.sessions.Sweep(ctx)
+		case <-sample.C:
+			err = core.SampleCosts(ctx)
+		}
+		if err != nil && ctx.Err() == nil {
+			logger.WarnContext(ctx, "housekeeping failed and will be tried again", "error", err)
+		}
+	}
+}
+
+func newLogger(cfg *config.Config, w io.Writer) *slog.Logger {
+	options := &slog.HandlerOptions{Level: cfg.Log.Level}
+	var handler slog.Handler = slog.NewJSONHandler(w, options)
+	if cfg.Log.Format == "text" {
+		handler = slog.NewTextHandler(w, options)
+	}
+	return slog.New(handlers.NewLogHandler(handler))
+}
