@@ -107,11 +107,11 @@ func columns(header []string) (positions, error) {
 		at   int
 	}{{columnReference, at.reference}, {columnEmail, at.email}, {columnPassword, at.password}} {
 		if c.at < 0 {
-			missing = append(missing, fmt.Sprintf("column %q is missing (nearest is %q)", c.name, nearest(c.name, header)))
+			missing = append(missing, strconv.Quote(c.name))
 		}
 	}
 	if missing != nil {
-		return at, errors.New(strings.Join(missing, ", ") + ": rename or add it")
+		return at, fmt.Errorf("column %s is missing among %.300q: rename or add it", strings.Join(missing, " and "), header)
 	}
 	for _, name := range []string{columnID, columnReference, columnEmail, columnPassword, columnRegistered} {
 		if first := slices.Index(header, name); first >= 0 && slices.Contains(header[first+1:], name) {
@@ -166,32 +166,4 @@ func date(text string) (time.Time, string) {
 		}
 	}
 	return time.Time{}, columnRegistered + " is not a date: write it as 2006-01-31, or leave it empty for a customer who has not confirmed"
-}
-
-// nearest returns the candidate that takes the fewest edits to become name.
-func nearest(name string, candidates []string) string {
-	return slices.MinFunc(candidates, func(a, b string) int { return distance(name, a) - distance(name, b) })
-}
-
-// distance is the number of bytes to insert, delete or replace between a and b (Levenshtein). Only the beginning of a
-// long b counts.
-func distance(a, b string) int {
-	b = b[:min(len(b), maxText)]
-	row := make([]int, len(b)+1)
-	for j := range row {
-		row[j] = j
-	}
-	for i := range len(a) {
-		diagonal := row[0]
-		row[0] = i + 1
-		for j := range len(b) {
-			replace := diagonal
-			if a[i] != b[j] {
-				replace++
-			}
-			diagonal = row[j+1]
-			row[j+1] = min(replace, row[j]+1, row[j+1]+1)
-		}
-	}
-	return row[len(b)]
 }
