@@ -137,14 +137,15 @@ func readBody(r *http.Request) ([]byte, error) {
 	return body, nil
 }
 
-// decodeURLEncoded refuses bad escapes, and semicolons, which some take for separators.
+// decodeURLEncoded refuses bad escapes. A semicolon is part of a value, as it is for PHP and for browsers: people have it in
+// their passwords.
 func decodeURLEncoded(body string) (form, error) {
 	if strings.Count(body, "&") >= maxParameters {
 		return nil, malformed("too many parameters")
 	}
-	values, err := url.ParseQuery(body)
+	values, err := url.ParseQuery(strings.ReplaceAll(body, ";", "%3B"))
 	if err != nil {
-		return nil, malformed("bad escape or semicolon in the form") // err quotes the body
+		return nil, malformed("bad escape in the form") // err quotes the body
 	}
 	f := form{}
 	for name, all := range values {

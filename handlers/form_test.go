@@ -56,6 +56,7 @@ func TestFormsAreReadAsAWhole(t *testing.T) {
 		"only separators":                {urlEncoded, "&&=&&", map[string]string{}},
 		"name without value":             {urlEncoded, "scope", map[string]string{"scope": ""}},
 		"equals signs in a value":        {urlEncoded, "scope=a=b=", map[string]string{"scope": "a=b="}},
+		"semicolons":                     {urlEncoded, "scope=a;grant_type=b;c", map[string]string{"scope": "a;grant_type=b;c"}},
 		"plus and escapes":               {urlEncoded, "scope=+%2B%26%00%e2%82%AC", map[string]string{"scope": " +&\x00€"}},
 		"escaped name":                   {urlEncoded, "%73cope=x", map[string]string{"scope": "x"}},
 		"byte order mark":                {urlEncoded, "\ufeffscope=x", map[string]string{}},
@@ -84,7 +85,6 @@ func TestBrokenFormsAreNotReadAtAll(t *testing.T) {
 		"bad escape":                   {urlEncoded, "scope=x&y=%zz"},
 		"half an escape":               {urlEncoded, "scope=x&y=%f"},
 		"bad escape in a name":         {urlEncoded, "scope=x&%=y"},
-		"semicolon":                    {urlEncoded, "scope=x;grant_type=y"},
 		"two values":                   {urlEncoded, "scope=x&scope=y"},
 		"two spellings":                {urlEncoded, "grant_type=x&grantType=y"},
 		"two values and a third equal": {urlEncoded, "scope=x&scope=y&scope=x"},
@@ -160,7 +160,7 @@ func FuzzDecodeForm(f *testing.F) {
 		if err != nil {
 			return
 		}
-		values, err := url.ParseQuery(string(body))
+		values, err := url.ParseQuery(strings.ReplaceAll(string(body), ";", "%3B"))
 		if err != nil {
 			t.Fatalf("a form with %v was read as %q", err, got)
 		}

@@ -2,6 +2,7 @@ package handlers
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"net/http"
 	"sync"
@@ -13,6 +14,7 @@ import (
 const (
 	readyDeadline = time.Second // for one check
 	readyFresh    = time.Second // for so long a result is good, so that probing costs the database nothing
+	readyStreak   = 2           // so many results in a row turn it, so that a hiccup does not
 )
 
 // healthBody is what a healthy server says.
@@ -27,18 +29,22 @@ func serveLive(w http.ResponseWriter, _ *http.Request) {
 
 // readiness is GET /readyz.
 type readiness struct {
-	check  func(context.Context) error
-	now    func() time.Time
-	fail   *failures
-	reason bool // ?verbose gives the reason
+	check    func(context.Context) error
+	stopping func() bool
+	now      func() time.Time
+	fail     *failures
+	reason   bool // ?verbose gives the reason
 
 	mu      sync.Mutex // held during a check: all who ask meanwhile share it
-	checked time.Time
-	err     error
+	checked time.Time  // zero before the first check
+	err     error      // what is said
+	against int        // results in a row that say otherwise
 }
 
+var errStopping = errors.New("stopping")
+
 func newReadiness(c Config, fail *failures, reason bool) *readiness {
-	return &readiness{check: c.Ready, now: c.Now, fail: fail, reason: reason}
+	return &readiness{check: c.Ready, stopping: c.Stopping, now: c.Now, fail: fail, reason: reason}
 }
 
 func (h *readiness) serve(w http.ResponseWriter, r *http.Request) {
@@ -54,8 +60,11 @@ func (h *readiness) serve(w http.ResponseWriter, r *http.Request) {
 	h.fail.write(w, r, x)
 }
 
-// result checks, unless the last result is still good.
+// result checks, unless the last result is still good. A stop shows at once.
 func (h *readiness) result(ctx context.Context) error {
+	if h.stopping != nil && h.stopping() {
+		return errStopping
+	}
 	if h.check == nil {
 		return nil
 	}
@@ -67,7 +76,12 @@ func (h *readiness) result(ctx context.Context) error {
 	// The result is for all, so it must not fail because the one who asked first went away.
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), readyDeadline)
 	defer cancel()
-	h.err = h.check(ctx)
+	err := h.check(ctx)
+	first := h.checked.IsZero()
 	h.checked = h.now()
+	h.against++
+	if agrees := (err == nil) == (h.err == nil); agrees || first || h.against >= readyStreak {
+		h.err, h.against = err, 0
+	}
 	return h.err
 }

@@ -103,3 +103,32 @@ func TestAReadinessCheckOutlivesTheOneWhoAsked(t *testing.T) {
 		t.Errorf("%d %s", w.Code, w.Body)
 	}
 }
+
+func TestReadinessTurnsWithHysteresis(t *testing.T) {
+	t.Parallel()
+	var down, stopping atomic.Bool
+	x := openShop(t, setup{ready: func(context.Context) error {
+		if down.Load() {
+			return errors.New("store down")
+		}
+		return nil
+	}})
+	x.config.Stopping = stopping.Load
+	admin := handlers.Admin(x.config)
+	for i, step := range []struct {
+		down, stopping bool
+		want           int
+	}{
+		{want: 200},
+		{down: true, want: 200}, {want: 200}, {down: true, want: 200}, {down: true, want: 503},
+		{want: 503}, {down: true, want: 503}, {want: 503}, {want: 200},
+		{stopping: true, want: 503}, {want: 200},
+	} {
+		down.Store(step.down)
+		stopping.Store(step.stopping)
+		if w := get(admin, "/readyz"); w.Code != step.want {
+			t.Errorf("step %d: %d, want %d", i, w.Code, step.want)
+		}
+		x.clock.advance(time.Second)
+	}
+}

@@ -26,6 +26,7 @@ type Config struct {
 	JWKSMaxAge  time.Duration                     // for how long the key set may be cached; whole seconds
 	CORSOrigins []string                          // exact origins (scheme://host[:port]); empty turns CORS off
 	Ready       func(context.Context) error       // nil result: ready; nil function: always ready
+	Stopping    func() bool                       // true: no longer ready, at once; nil function: never
 	Logger      *slog.Logger                      // see [NewLogHandler]
 	Random      io.Reader                         // for request ids and Retry-After; safe for concurrent use
 	Now         func() time.Time                  // for durations and the age of a readiness result
