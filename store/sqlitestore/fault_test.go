@@ -273,3 +273,19 @@ func TestPingWritesWithoutGrowth(t *testing.T) {
 		t.Error(err)
 	}
 }
+
+func TestPingNeedsTheTables(t *testing.T) {
+	t.Parallel()
+	for _, table := range []string{"sessions", "subjects"} {
+		s, f := newStore(t)
+		if err := s.Ping(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		exec1(t, f.Write, "ALTER TABLE "+table+" RENAME TO elsewhere")
+		unavailable(t, s.Ping(t.Context()), table)
+		exec1(t, f.Write, "ALTER TABLE elsewhere RENAME TO "+table)
+		if err := s.Ping(t.Context()); err != nil {
+			t.Error(err)
+		}
+	}
+}

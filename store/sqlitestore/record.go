@@ -55,7 +55,8 @@ func (s statement) text() string {
 			WHERE expires_at < excluded.expires_at`,
 		sweepSessions: `DELETE FROM sessions WHERE name IN (SELECT name FROM sessions WHERE expires_at <= ? LIMIT ?)`,
 		sweepSubjects: `DELETE FROM subjects WHERE (kind, id) IN (SELECT kind, id FROM subjects WHERE expires_at <= ? LIMIT ?)`,
-		touchInstance: `UPDATE instance SET id = id`,
+		// It writes a row as it is, and only where the tables of sessions can be read.
+		touchInstance: `UPDATE instance SET id = id WHERE NOT EXISTS (SELECT 1 FROM sessions, subjects WHERE 0)`,
 	}[s]
 }
 

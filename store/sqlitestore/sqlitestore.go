@@ -95,7 +95,7 @@ func (s *Store) Sweep(ctx context.Context) (int, error) {
 	return swept, nil
 }
 
-// Ping reports whether the store can write, by writing a row as it is.
+// Ping reports whether the store can work: whether it can write, and its tables are there.
 func (s *Store) Ping(ctx context.Context) error {
 	_, err := ask(ctx, s, func(ctx context.Context, t transaction) (int, error) { return t.exec(ctx, touchInstance) })
 	return err

@@ -150,7 +150,7 @@ func (s *Store) transact(ctx context.Context, c call) {
 // it came before the call wrote anything.
 func (s *Store) carryOut(ctx context.Context, t transaction, c call) (own, fatal error) {
 	if c.gone() {
-		return nil, nil
+		return unavailable(context.Canceled), nil // he may still look at both, the answer and his context
 	}
 	t.now = store.Whole(s.now())
 	switch err := c.run(ctx, t); {
