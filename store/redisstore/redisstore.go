@@ -1,0 +1,187 @@
+// Package redisstore keeps sessions in Redis or Valkey: one server, one behind Sentinel, or a Cluster. Package store holds
+// the contract.
+//
+// # Keys
+//
+// Customer 21 has the key glueauth:{c:21}, a hash with his epoch and an index of his sessions, and each of his sessions has
+// a key glueauth:{c:21}:NAME, one packed string (record.lua). The part in braces chooses the slot of a Cluster, so that
+// whatever belongs to one customer changes in one step. Agents and guests have a and g in place of c. Every key expires.
+//
+// # Calls
+//
+// Each operation is one Lua script and so one atomic step. A refresh is one command and one round trip. Nothing is sent
+// twice by itself: the script of a call whose answer was lost may have run, and whoever asks again is answered by the
+// table as a replay. Only what a server has refused to begin is sent again, at once: a script that it does not know yet,
+// a key that has moved to another node.
+//
+// Ages are measured by the clock of the server. Whatever fails is an error that wraps [store.ErrUnavailable].
+package redisstore
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/redis/go-redis/v9/logging"
+
+	"github.com/glueauth/glueauth/config/secret"
+	"github.com/glueauth/glueauth/store"
+)
+
+// patience bounds each call as a whole, and step each wait within it: for a connection, to send, for an answer.
+const (
+	patience = 2 * time.Second
+	step     = time.Second
+)
+
+// Options say where the sessions are.
+type Options struct {
+	// URL is one of
+	//
+	//	redis://user:password@host:6379/0
+	//	unix://user:password@/run/redis.sock?db=0
+	//	redis+sentinel://user:password@host1:26379,host2:26379/0?master=NAME
+	//	redis+cluster://user:password@host1:6379,host2:6379
+	//
+	// where user, password, ports and database may be left out, and rediss in place of redis means TLS. In the query of a
+	// Sentinel URL, sentinel_user and sentinel_password are for the Sentinels themselves.
+	URL secret.Text
+	// WaitReplicas is by how many replicas a sign-in and an ending must be confirmed; 0 asks none.
+	WaitReplicas int
+	// ClockOffset is what a test adds to the server's clock. It is nil in production.
+	ClockOffset func() time.Duration
+}
+
+// Store keeps sessions. It is safe for concurrent use.
+type Store struct {
+	servers servers
+	scripts scripts
+	confirm int // replicas
+	offset  func() time.Duration
+}
+
+// Open connects to the server and proves that the store can work there: that it is Redis 6.2 or newer, or Valkey, that it
+// runs scripts and takes writes, that the keys of a customer share a slot, and that there are enough replicas. Its error is
+// one line with the remedy and without the password.
+func Open(ctx context.Context, o Options) (*Store, error) {
+	a, err := parse(o.URL.Reveal())
+	if err != nil {
+		return nil, err
+	}
+	all, err := readScripts()
+	if err != nil {
+		return nil, err
+	}
+	logging.Disable() // the library would write to stderr by itself; whatever it has to say comes back as an error
+	s := &Store{servers: a.connect(), scripts: all, confirm: o.WaitReplicas, offset: o.ClockOffset}
+	if s.offset == nil {
+		s.offset = func() time.Duration { return 0 }
+	}
+	err = s.servers.teach(ctx, all)
+	if err == nil {
+		err = s.probe(ctx, s.confirm)
+	}
+	if err != nil {
+		return nil, errors.Join(fmt.Errorf("open the session store at %s: %w", a, err), s.Close())
+	}
+	return s, nil
+}
+
+// Close closes the connections. Calls that are still under way fail.
+func (s *Store) Close() error {
+	if err := s.servers.close(); err != nil {
+		return fmt.Errorf("close redis: %w", err)
+	}
+	return nil
+}
+
+// Ping reports whether the store can write. It asks no replica, because a refresh needs none.
+func (s *Store) Ping(ctx context.Context) error { return s.probe(ctx, 0) }
+
+// probe writes the records of a customer that there is not.
+func (s *Store) probe(ctx context.Context, replicas int) error {
+	_, err := s.run(ctx, s.scripts.probe, keysOf("p", 0, store.SessionName{}), replicas)
+	return err
+}
+
+// Open makes a session, and the record of its subject where there is none.
+func (s *Store) Open(ctx context.Context, in store.SignIn) (store.SignedIn, error) {
+	scopes, err := joined(in.Scopes)
+	if err != nil {
+		return store.SignedIn{}, fmt.Errorf("open session: %w", err)
+	}
+	got, err := s.run(ctx, s.scripts.open, keys(in.Subject, in.Name), s.confirm,
+		in.Name[:], in.Client, scopes, in.Password[:], in.Device[:], in.FreshEpoch[:],
+		seconds(in.Lifetime), seconds(in.MaxLife), in.MaxOpen)
+	if err != nil {
+		return store.SignedIn{}, err
+	}
+	if len(got) == 0 {
+		return store.SignedIn{}, errTaken
+	}
+	r := reader{values: got}
+	out := store.SignedIn{ExpiresAt: time.Unix(r.number(0), 0).UTC(), Ended: len(got) - 1}
+	for i := range out.Ended {
+		var capped store.SessionName
+		copy(capped[:], r.text(i+1))
+		// It is dead already; what is missing is the cause in its record, which its next use would write too.
+		if _, err := s.End(ctx, in.Subject, capped, store.CauseTooMany); err != nil {
+			break
+		}
+	}
+	if r.bad {
+		return store.SignedIn{}, unavailable(errAnswer)
+	}
+	return out, nil
+}
+
+// Rotate decides and carries out the exchange of one generation of a session.
+func (s *Store) Rotate(ctx context.Context, in store.Rotation) (store.RotateResult, error) {
+	scopes, err := joined(in.Scopes)
+	if err != nil { // a record cannot have such a scope
+		return store.RotateResult{}, fmt.Errorf("refresh session: %w", err)
+	}
+	password, retry := in.Password[:], in.RetryKey[:]
+	if in.IgnorePassword {
+		password = nil
+	}
+	if in.RetryKey == (store.RetryDigest{}) {
+		retry = nil
+	}
+	rejoin := int64(-1)
+	if in.Windows.Rejoin > 0 {
+		rejoin = seconds(in.Windows.Rejoin)
+	}
+	got, err := s.run(ctx, s.scripts.rotate, keys(in.Subject, in.Name), 0,
+		in.Name[:], in.Generation, in.Client, scopes, in.ScopeGiven, in.NarrowScopes, password, in.Device[:], retry,
+		seconds(in.Lifetime), seconds(in.Windows.Replay), rejoin, seconds(in.Windows.LateRetry),
+		seconds(in.Windows.Concurrency), in.ReuseKeepsAlive)
+	if err != nil {
+		return store.RotateResult{}, err
+	}
+	out, usable := result(got)
+	if !usable {
+		return store.RotateResult{}, unavailable(errAnswer)
+	}
+	return out, nil
+}
+
+// End ends a session if it lives, and reports whether it did.
+func (s *Store) End(ctx context.Context, subject store.Subject, name store.SessionName, cause store.Cause) (bool, error) {
+	got, err := s.run(ctx, s.scripts.end, keys(subject, name), s.confirm, name[:], string(cause))
+	if err != nil {
+		return false, err
+	}
+	r := reader{values: got}
+	ended := r.number(0) == 1
+	if r.bad {
+		return false, unavailable(errAnswer)
+	}
+	return ended, nil
+}
+
+func (s *Store) run(ctx context.Context, script script, keys []string, replicas int, args ...any) ([]any, error) {
+	args = append([]any{s.offset().Microseconds()}, args...)
+	return s.servers.run(ctx, call{script: script, keys: keys, args: args, replicas: replicas})
+}

@@ -1,0 +1,89 @@
+package redisstore_test
+
+import (
+	"context"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/glueauth/glueauth/config/secret"
+	"github.com/glueauth/glueauth/store"
+	"github.com/glueauth/glueauth/store/redisstore"
+	"github.com/glueauth/glueauth/store/storetest"
+)
+
+func open(t *testing.T, o redisstore.Options) *redisstore.Store {
+	t.Helper()
+	s, err := redisstore.Open(t.Context(), o)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if err := s.Close(); err != nil {
+			t.Error(err)
+		}
+	})
+	return s
+}
+
+// apart gives each test customers of its own on a server that all share.
+type apart struct {
+	*redisstore.Store
+	offset int64
+}
+
+func (a apart) Open(ctx context.Context, in store.SignIn) (store.SignedIn, error) {
+	in.Subject.ID += a.offset
+	return a.Store.Open(ctx, in)
+}
+
+func (a apart) Rotate(ctx context.Context, in store.Rotation) (store.RotateResult, error) {
+	in.Subject.ID += a.offset
+	return a.Store.Rotate(ctx, in)
+}
+
+func (a apart) End(ctx context.Context, subject store.Subject, name store.SessionName, cause store.Cause) (bool, error) {
+	subject.ID += a.offset
+	return a.Store.End(ctx, subject, name, cause)
+}
+
+func TestContract(t *testing.T) {
+	t.Parallel()
+	for name, start := range map[string]func(t *testing.T) (string, []*storetest.RedisServer){
+		"one server": func(t *testing.T) (string, []*storetest.RedisServer) {
+			t.Helper()
+			r := storetest.Redis(t)
+			return r.URL(), []*storetest.RedisServer{r}
+		},
+		"sentinel": func(t *testing.T) (string, []*storetest.RedisServer) {
+			t.Helper()
+			r := storetest.RedisSentinel(t)
+			return r.URL(), []*storetest.RedisServer{r.Master}
+		},
+		"cluster": func(t *testing.T) (string, []*storetest.RedisServer) {
+			t.Helper()
+			r := storetest.RedisCluster(t)
+			return r.URL(), r.Masters(t)
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			url, servers := start(t)
+			t.Cleanup(func() { // when all of the suite has run
+				keys := 0
+				for _, r := range servers {
+					keys += len(everyTTL(t, r))
+				}
+				if keys < 100 {
+					t.Errorf("%d keys", keys)
+				}
+			})
+			var runs atomic.Int64
+			storetest.Run(t, func(t *testing.T, now func() time.Time) storetest.Sessions {
+				t.Helper()
+				s := open(t, redisstore.Options{URL: secret.Text(url), ClockOffset: func() time.Duration { return time.Until(now()) }})
+				return apart{s, runs.Add(1) << 48}
+			})
+		})
+	}
+}

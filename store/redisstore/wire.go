@@ -1,0 +1,78 @@
+package redisstore
+
+import (
+	"errors"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/glueauth/glueauth/store"
+)
+
+// keys returns the customer's key and the session's.
+func keys(subject store.Subject, name store.SessionName) []string {
+	kind := map[store.SubjectKind]string{store.SubjectCustomer: "c", store.SubjectAgent: "a", store.SubjectGuest: "g"}[subject.Kind]
+	return keysOf(kind, subject.ID, name)
+}
+
+func keysOf(kind string, id int64, name store.SessionName) []string {
+	customer := "glueauth:{" + kind + ":" + strconv.FormatInt(id, 10) + "}"
+	return []string{customer, customer + ":" + name.String()}
+}
+
+// seconds is d for the scripts, whose clock has whole seconds: a part of a second makes no difference to any of them.
+func seconds(d time.Duration) int64 { return int64(d / time.Second) }
+
+// joined returns the scopes as they stand in a record, separated by spaces. No scope has one (RFC 6749 §3.3).
+func joined(scopes []string) (string, error) {
+	for _, scope := range scopes {
+		if scope == "" || strings.ContainsAny(scope, " \t\r\n\v\f") {
+			return "", errors.New("a scope is empty or has a space in it")
+		}
+	}
+	return strings.Join(scopes, " "), nil
+}
+
+// reader reads the answer of a script. After a value that is not as it must be, bad is set.
+type reader struct {
+	values []any
+	bad    bool
+}
+
+func (r *reader) number(i int) int64 {
+	if i < len(r.values) {
+		if n, ok := r.values[i].(int64); ok {
+			return n
+		}
+	}
+	r.bad = true
+	return 0
+}
+
+func (r *reader) text(i int) string {
+	if i < len(r.values) {
+		if s, ok := r.values[i].(string); ok {
+			return s
+		}
+	}
+	r.bad = true
+	return ""
+}
+
+// result reads the answer of rotate.lua and reports whether it is one.
+func result(values []any) (store.RotateResult, bool) {
+	r := reader{values: values}
+	out := store.RotateResult{Outcome: store.Outcome(r.text(0)), Cause: store.Cause(r.text(1))}
+	switch out.Outcome {
+	case store.Refused, store.OtherClient, store.ScopeRefused, store.Reused:
+	case store.Rotated, store.Healed, store.Replayed, store.Displaced:
+		generation := r.number(2)
+		out.Generation = uint32(generation) //nolint:gosec // checked below
+		r.bad = r.bad || generation < 1 || generation > store.MaxGeneration
+		out.ExpiresAt = time.Unix(r.number(3), 0).UTC()
+		out.Scopes = strings.Fields(r.text(4))
+	default:
+		r.bad = true
+	}
+	return out, !r.bad
+}
