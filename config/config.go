@@ -41,6 +41,10 @@ type Config struct {
 		File        string // the SQLite database
 		DoubleOptIn bool   // refuse customers who have not confirmed their registration
 	}
+	Redis struct {
+		URL          secret.Text // empty: sessions are kept in the data folder
+		WaitReplicas int
+	}
 	Store struct {
 		PowerLossSafe bool
 	}
@@ -58,7 +62,8 @@ type Config struct {
 	}
 	Clients []Client // at least one; the first is the default client
 
-	entries []entry // for Print, secrets masked
+	redisFile string  // file of Redis.URL; empty for none
+	entries   []entry // for Print, secrets masked
 }
 
 // Refresh is what holds for the refresh sessions of all clients. Durations are whole seconds, 0 or more.
@@ -122,7 +127,10 @@ func (c *Config) complete(given map[string]value) error {
 	if err := c.checkListeners(given); err != nil {
 		return err
 	}
-	if err := c.checkMaster(given); err != nil {
+	if err := notBoth(given, "master_key", "master_key_file"); err != nil {
+		return err
+	}
+	if err := c.readRedis(given); err != nil {
 		return err
 	}
 	c.inData("keys.dir", &c.Keys.Dir, "keys")
@@ -130,6 +138,20 @@ func (c *Config) complete(given map[string]value) error {
 	if c.Keys.Master == "" {
 		c.inData("master_key_file", &c.Keys.MasterFile, "master.key")
 	}
+	return nil
+}
+
+// readRedis reads the file that holds the URL of Redis, where there is one.
+func (c *Config) readRedis(given map[string]value) error {
+	const key, fileKey = "redis.url", "redis.url_file"
+	if err := notBoth(given, key, fileKey); err != nil || c.redisFile == "" {
+		return err
+	}
+	url, err := readSecret(c.redisFile)
+	if err != nil {
+		return setting{key: fileKey}.mistake(given[fileKey], err)
+	}
+	c.Redis.URL = secret.Text(url)
 	return nil
 }
 

@@ -82,7 +82,7 @@ func envLayer(table []setting, environ []string) (map[string]value, error) {
 	var names []string
 	keys := map[string]string{}
 	for _, s := range table {
-		if name := s.env(); name != "" {
+		if name := s.variable(); name != "" {
 			names = append(names, name)
 			keys[name] = s.key
 		}
@@ -107,7 +107,7 @@ func envLayer(table []setting, environ []string) (map[string]value, error) {
 	}
 	given := map[string]value{}
 	for _, s := range table {
-		if name := s.env(); name != "" && layer.Exists(s.key) {
+		if name := s.variable(); name != "" && layer.Exists(s.key) {
 			given[s.key] = value{raw: layer.Get(s.key), source: "environment " + name}
 		}
 	}

@@ -127,6 +127,7 @@ func inOrder() map[string][]string {
 		"cors.origins":                  {"https://f.example", "https://e.example"},
 		"customers.file":                {"f", "e"},
 		"customers.double_opt_in":       {"false", "true"},
+		"redis.wait_replicas":           {"1", "2"},
 		"store.durability":              {"power-loss-safe", "process-crash-safe"},
 		"password.workers":              {"3", "auto"},
 		"shutdown.drain":                {"1s", "2s"},
@@ -161,7 +162,7 @@ func TestPrecedenceIsProvedForEverySetting(t *testing.T) {
 	t.Parallel()
 	all := inOrder()
 	for key := range printed(t, mustLoad(t, "", nil, nil)) {
-		if _, ok := all[key]; !ok && key != "config" && key != "master_key" && !strings.HasPrefix(key, "clients[0].") {
+		if _, ok := all[key]; !ok && key != "config" && key != "master_key" && !strings.HasPrefix(key, "redis.url") && !strings.HasPrefix(key, "clients[0].") {
 			t.Errorf("%s is a setting that this test does not know", key)
 		}
 	}
@@ -263,5 +264,34 @@ func TestLoadWithoutFlags(t *testing.T) {
 	c, err := config.Load(nil, []string{"GLUEAUTH_DATA=d"}, nil)
 	if err != nil || c.Data != "d" {
 		t.Errorf("%v, %v", c, err)
+	}
+}
+
+func TestRedisURLIsASecret(t *testing.T) {
+	t.Parallel()
+	const url = "redis://:canary@h:6379/0"
+	file := filepath.Join(t.TempDir(), "url")
+	if err := os.WriteFile(file, []byte(url+"\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	for name, c := range map[string]*config.Config{
+		"file":                  mustLoad(t, "redis:\n  url: "+url+"\n", nil, nil),
+		"environment":           mustLoad(t, "redis:\n  url: redis://other\n", []string{"GLUEAUTH_REDIS=" + url}, nil),
+		"flag":                  mustLoad(t, "", []string{"GLUEAUTH_REDIS=redis://other"}, []string{"--redis=" + url}),
+		"file of its own":       mustLoad(t, "redis:\n  url_file: "+file+"\n", nil, nil),
+		"environment to a file": mustLoad(t, "", []string{"GLUEAUTH_REDIS_FILE=" + file}, nil),
+	} {
+		if c.Redis.URL.Reveal() != url {
+			t.Errorf("%s: the URL did not arrive", name)
+		}
+		var out strings.Builder
+		if err := c.Print(&out); err != nil || strings.Contains(out.String(), "canary") {
+			t.Errorf("%s: printed %s (%v)", name, out.String(), err)
+		}
+	}
+	for _, environ := range [][]string{{"GLUEAUTH_REDIS="}, {"GLUEAUTH_REDIS=" + url, "GLUEAUTH_REDIS_FILE=" + file}, {"GLUEAUTH_REDIS_FILE=" + file + "x"}} {
+		if _, err := config.Load(nil, environ, nil); err == nil || strings.Contains(err.Error(), "canary") {
+			t.Errorf("%s: %v", strings.Split(environ[0], "=")[0], err)
+		}
 	}
 }

@@ -95,13 +95,14 @@ func (c *Config) checkListeners(given map[string]value) error {
 	return setting{key: "admin_listen"}.mistake(v, errors.New("is the address of listen too: give it another port"))
 }
 
-// checkMaster refuses two master keys.
-func (c *Config) checkMaster(given map[string]value) error {
-	if c.Keys.Master == "" || c.Keys.MasterFile == "" {
+// notBoth refuses a secret that is given itself and by a file.
+func notBoth(given map[string]value, key, fileKey string) error {
+	itself, one := given[key]
+	byFile, other := given[fileKey]
+	if !one || !other {
 		return nil
 	}
-	return fmt.Errorf("master_key (%s) and master_key_file (%s) are both given: keep one of them",
-		given["master_key"].source, given["master_key_file"].source)
+	return fmt.Errorf("%s (%s) and %s (%s) are both given: keep one of them", key, itself.source, fileKey, byFile.source)
 }
 
 // cause drops the path that file errors begin with; the message around it has the path already.

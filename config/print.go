@@ -46,7 +46,7 @@ func Markdown() string {
 		if flag != "" {
 			flag = "--" + flag
 		}
-		fmt.Fprintf(&b, "| %s | %s | %s | %s | %s |\n", code(s.key), code(s.env()), code(flag), code(s.builtin), s.meaning)
+		fmt.Fprintf(&b, "| %s | %s | %s | %s | %s |\n", code(s.key), code(s.variable()), code(flag), code(s.builtin), s.meaning)
 	}
 	b.WriteString("\nFields of a client:\n\n| Field | Default | Meaning |\n|---|---|---|\n")
 	for _, s := range clientSettings(&Client{}, nil) {

@@ -10,6 +10,7 @@ import (
 // setting is one row of the table.
 type setting struct {
 	key     string // in the file, its parts nested
+	env     string // variable, where it is not made from the key
 	flag    string // empty: none
 	builtin string
 	from    string // key of the setting that the built-in value is taken from
@@ -27,10 +28,10 @@ const (
 	envPrefix  = "GLUEAUTH_"
 )
 
-// env returns the environment variable of the setting, empty where there is none.
-func (s setting) env() string {
-	if s.key == clientsKey {
-		return ""
+// variable returns the environment variable of the setting, empty where there is none.
+func (s setting) variable() string {
+	if s.key == clientsKey || s.env != "" {
+		return s.env
 	}
 	return envPrefix + strings.ToUpper(strings.ReplaceAll(s.key, ".", "_"))
 }
@@ -56,6 +57,9 @@ func serverSettings(c *Config) []setting {
 		{key: "cors.origins", list: true, read: origins(&c.CORS.Origins), meaning: "web origins that may call from a browser, like `https://shop.example`; comma-separated or a YAML list"},
 		{key: "customers.file", read: optional(path(&c.Customers.File)), meaning: "SQLite database of the customers; empty: `glueauth.db` in the data folder"},
 		{key: "customers.double_opt_in", builtin: "true", read: boolean(&c.Customers.DoubleOptIn), meaning: "refuse customers who have not confirmed their registration"},
+		{key: "redis.url", env: envPrefix + "REDIS", flag: "redis", secret: true, read: required("give it a URL, or leave it out to keep sessions in the data folder", secretText(&c.Redis.URL)), meaning: "sessions are kept there, for any number of replicas: `redis://`, `rediss://`, `unix://`, `redis+sentinel://h1,h2/0?master=NAME` or `redis+cluster://h1,h2`; without it, in the data folder"},
+		{key: "redis.url_file", env: envPrefix + "REDIS_FILE", read: optional(path(&c.redisFile)), meaning: "file that holds `redis.url` instead"},
+		{key: "redis.wait_replicas", builtin: "0", read: count(&c.Redis.WaitReplicas, 0, 10), meaning: "replicas of Redis that must confirm a sign-in and an ended session before it is answered"},
 		{key: "store.durability", builtin: "process-crash-safe", read: either(&c.Store.PowerLossSafe, "power-loss-safe", "process-crash-safe"), meaning: "`process-crash-safe`: a killed process loses nothing; `power-loss-safe`: a power cut neither, at one disk sync for each group of writes"},
 		{key: "password.workers", builtin: "auto", read: workers(&c.Password.Workers), meaning: "passwords verified at the same time; `auto`: one for each core"},
 		{key: "shutdown.drain", builtin: "0s", read: duration(&c.Shutdown.Drain, 0, time.Hour), meaning: "how long readiness says no before the listeners close"},

@@ -15,6 +15,7 @@ import (
 	"github.com/glueauth/glueauth/keys"
 	"github.com/glueauth/glueauth/server"
 	"github.com/glueauth/glueauth/store"
+	"github.com/glueauth/glueauth/store/redisstore"
 	"github.com/glueauth/glueauth/store/sqlitefile"
 	"github.com/glueauth/glueauth/store/sqlitestore"
 	"github.com/glueauth/glueauth/store/sqlstore"
@@ -25,9 +26,22 @@ type rooms struct {
 	lock      *dataLock
 	master    *keys.Master
 	keys      *keys.Ring
-	files     []*sqlitefile.File
 	customers *sqlstore.Customers
-	sessions  *sqlitestore.Store
+	sessions  sessionStore
+	chores    []chore
+	closers   []func() error // in the order of closing
+}
+
+// sessionStore is what every store of sessions offers.
+type sessionStore interface {
+	server.Sessions
+	Ping(ctx context.Context) error
+}
+
+// chore is what a running server has to do again and again.
+type chore struct {
+	every time.Duration
+	do    func(context.Context) error
 }
 
 // openRooms opens what the server needs. It makes what is missing inside its own data folder, and says so in the log;
@@ -48,30 +62,68 @@ func openRooms(ctx context.Context, cfg *config.Config, logger *slog.Logger) (_ 
 	if r.keys, err = openKeys(cfg, logger); err != nil {
 		return nil, err
 	}
-	own := filepath.Join(cfg.Data, databaseName)
-	sessions, err := r.openFile(ctx, cfg, own, logger)
+	people, err := r.openFile(ctx, cfg, cfg.Customers.File, logger)
 	if err != nil {
 		return nil, err
 	}
-	people := sessions
-	if cfg.Customers.File != own {
-		if people, err = r.openFile(ctx, cfg, cfg.Customers.File, logger); err != nil {
-			return nil, err
-		}
-	}
 	r.customers = sqlstore.New(people, time.Now, rand.Reader)
-	r.sessions = sqlitestore.New(sessions, time.Now)
-	return r, nil
+	if cfg.Redis.URL != "" {
+		return r, r.openRedis(ctx, cfg, people.ID)
+	}
+	return r, r.openEmbedded(ctx, cfg, people, logger)
 }
 
-const databaseName = "glueauth.db"
+const (
+	databaseName = "glueauth.db"
+	sweepEvery   = time.Minute
+	agreeEvery   = redisstore.FingerprintLife / 3
+)
+
+// openEmbedded keeps sessions in the data folder, in the customers' file where that is the one there.
+func (r *rooms) openEmbedded(ctx context.Context, cfg *config.Config, people *sqlitefile.File, logger *slog.Logger) (err error) {
+	file, own := people, filepath.Join(cfg.Data, databaseName)
+	if cfg.Customers.File != own {
+		if file, err = r.openFile(ctx, cfg, own, logger); err != nil {
+			return err
+		}
+	}
+	sessions := sqlitestore.New(file, time.Now)
+	r.sessions = sessions
+	r.closers = append([]func() error{func() error { sessions.Close(); return nil }}, r.closers...)
+	r.chores = append(r.chores, chore{sweepEvery, func(ctx context.Context) error {
+		_, err := sessions.Sweep(ctx)
+		return err //nolint:wrapcheck // logged as it is
+	}})
+	return nil
+}
+
+// openRedis keeps sessions in Redis, and makes sure that the replicas which do so too have the same keys and customers.
+func (r *rooms) openRedis(ctx context.Context, cfg *config.Config, customers string) error {
+	sessions, err := redisstore.Open(ctx, redisstore.Options{URL: cfg.Redis.URL, WaitReplicas: cfg.Redis.WaitReplicas})
+	if err != nil {
+		return err
+	}
+	r.sessions = sessions
+	r.closers = append([]func() error{sessions.Close}, r.closers...)
+	mark, err := r.master.Derive("fingerprint", 1, 16)
+	if err != nil {
+		return err
+	}
+	fingerprint := redisstore.Fingerprint{Masters: []string{fmt.Sprintf("1:%x", mark)}, Customers: customers}
+	for _, key := range r.keys.List() {
+		fingerprint.SigningKeys = append(fingerprint.SigningKeys, key.Kid)
+	}
+	agree := func(ctx context.Context) error { return sessions.Agree(ctx, fingerprint) }
+	r.chores = append(r.chores, chore{agreeEvery, agree})
+	return agree(ctx)
+}
 
 func (r *rooms) openFile(ctx context.Context, cfg *config.Config, path string, logger *slog.Logger) (*sqlitefile.File, error) {
 	file, err := sqlitefile.Open(ctx, path, sqlitefile.Options{PowerLossSafe: cfg.Store.PowerLossSafe, Create: inData(cfg, path)})
 	if err != nil {
 		return nil, err
 	}
-	r.files = append(r.files, file)
+	r.closers = append(r.closers, file.Close)
 	if file.Created {
 		logger.InfoContext(ctx, "made the database", "file", path)
 	}
@@ -85,11 +137,8 @@ func (r *rooms) ping(ctx context.Context) error {
 
 func (r *rooms) close(logger *slog.Logger) {
 	var errs []error
-	if r.sessions != nil {
-		r.sessions.Close()
-	}
-	for _, f := range r.files {
-		errs = append(errs, f.Close())
+	for _, c := range r.closers {
+		errs = append(errs, c())
 	}
 	if r.lock != nil {
 		errs = append(errs, r.lock.release())

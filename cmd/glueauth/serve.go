@@ -20,7 +20,6 @@ import (
 const (
 	requestDeadline = 5 * time.Second
 	jwksMaxAge      = time.Hour
-	sweepEvery      = time.Minute
 	sampleEvery     = time.Hour
 )
 
@@ -44,12 +43,7 @@ func serve(ctx context.Context, cfg *config.Config, stdout, stderr io.Writer) er
 	var draining atomic.Bool
 	web := handlers.Config{
 		Server: core, JWKS: rooms.keys.JWKS, JWKSMaxAge: jwksMaxAge, CORSOrigins: cfg.CORS.Origins,
-		Ready: func(ctx context.Context) error {
-			if draining.Load() {
-				return errors.New("stopping")
-			}
-			return rooms.ping(ctx)
-		},
+		Ready: rooms.ping, Stopping: draining.Load,
 		Logger: logger, Random: rand.Reader, Now: time.Now, Deadline: requestDeadline, Metrics: metrics,
 	}
 	listeners, err := listen(ctx, cfg, web, logger)
@@ -61,7 +55,7 @@ func serve(ctx context.Context, cfg *config.Config, stdout, stderr io.Writer) er
 			return errors.Join(err, stopAll(listeners, 0))
 		}
 	}
-	go keepTidy(ctx, rooms, core, logger)
+	keepHouse(ctx, append(rooms.chores, chore{sampleEvery, core.SampleCosts}), logger)
 
 	failed := make(chan error, len(listeners))
 	for _, l := range listeners {
@@ -128,24 +122,23 @@ func stopAll(listeners []listener, timeout time.Duration) error {
 	return errors.Join(errs...)
 }
 
-// keepTidy removes expired sessions and keeps the costs of dummy hashes those of real customers.
-func keepTidy(ctx context.Context, rooms *rooms, core *server.Server, logger *slog.Logger) {
-	sweep, sample := time.NewTicker(sweepEvery), time.NewTicker(sampleEvery)
-	defer sweep.Stop()
-	defer sample.Stop()
-	for {
-		var err error
-		select {
-		case <-ctx.Done():
-			return
-		case <-sweep.C:
-			_, err = rooms.sessions.Sweep(ctx)
-		case <-sample.C:
-			err = core.SampleCosts(ctx)
-		}
-		if err != nil && ctx.Err() == nil {
-			logger.WarnContext(ctx, "housekeeping failed and will be tried again", "error", err)
-		}
+// keepHouse does each chore at its intervals until ctx ends. One that fails is told and tried again.
+func keepHouse(ctx context.Context, chores []chore, logger *slog.Logger) {
+	for _, c := range chores {
+		go func() {
+			ticker := time.NewTicker(c.every)
+			defer ticker.Stop()
+			for {
+				select {
+				case <-ctx.Done():
+					return
+				case <-ticker.C:
+				}
+				if err := c.do(ctx); err != nil && ctx.Err() == nil {
+					logger.WarnContext(ctx, "housekeeping failed and will be tried again", "error", err)
+				}
+			}
+		}()
 	}
 }
 
