@@ -1,0 +1,222 @@
+package e2e_test
+
+import (
+	"errors"
+	"net/http"
+	"os"
+	"path/filepath"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/glueauth/glueauth/store/storetest"
+)
+
+// replicas starts n servers that keep their sessions at one URL. The first has made keys and customers, the others share
+// them.
+func replicas(t *testing.T, n int, url string) (all []*process, emails []string) {
+	t.Helper()
+	dir := t.TempDir()
+	emails = customers(t, dir, 4)
+	all = append(all, start(t, dir, "GLUEAUTH_REDIS="+url))
+	for range n - 1 {
+		all = append(all, start(t, t.TempDir(), append(shared(dir), "GLUEAUTH_REDIS="+url)...))
+	}
+	return all, emails
+}
+
+// shared is what a further replica takes over from the data folder of the first.
+func shared(dir string) []string {
+	return []string{
+		"GLUEAUTH_KEYS_DIR=" + filepath.Join(dir, "data/keys"),
+		"GLUEAUTH_MASTER_KEY_FILE=" + filepath.Join(dir, "data/master.key"),
+		"GLUEAUTH_CUSTOMERS_FILE=" + filepath.Join(dir, "data/glueauth.db"),
+	}
+}
+
+// They run alone, as the race on the embedded store does.
+func TestRacersOverTwoProcessesShareOneSuccessor(t *testing.T) {
+	for name, open := range map[string]func(*testing.T) string{
+		"one Redis": func(t *testing.T) string { return storetest.Redis(t).URL() },
+		"a Cluster": func(t *testing.T) string { return storetest.RedisCluster(t).URL() },
+	} {
+		t.Run(name, func(t *testing.T) {
+			const racers = 32
+			rounds := 50 * scale(t)
+			all, emails := replicas(t, 2, open(t))
+			token := all[0].signIn(t, emails[0]).RefreshToken
+			for round := range rounds {
+				var group sync.WaitGroup
+				answers, errs := make([][]answer, 2), make([][]error, 2)
+				for i, p := range all {
+					group.Go(func() { answers[i], errs[i] = race(p, racers/2, token) })
+				}
+				group.Wait()
+				successor := answers[0][0].RefreshToken
+				for i := range all {
+					for j, a := range answers[i] {
+						if errs[i][j] != nil || a.status != http.StatusOK || a.RefreshToken != successor || a.RefreshToken == token {
+							t.Fatalf("round %d, process %d: %v %v\n%s", round, i, a, errs[i][j], all[i].tail())
+						}
+					}
+				}
+				token = successor
+			}
+			total := func(event string) int { return all[0].events(t, event) + all[1].events(t, event) }
+			for event, want := range map[string]int{"refresh_rotated": rounds, "refresh_replayed": rounds * (racers - 1), "session_ended": 0, "refresh_reuse": 0} {
+				if got := total(event); got != want {
+					t.Errorf("%s counted %d times, want %d", event, got, want)
+				}
+			}
+		})
+	}
+}
+
+func TestRedisKeepsSessionsOverRestarts(t *testing.T) {
+	t.Parallel()
+	redis := storetest.Redis(t, "--appendonly", "yes", "--appendfsync", "always")
+	dir := t.TempDir()
+	emails := customers(t, dir, 2)
+	p := start(t, dir, "--redis="+redis.URL())
+	first := p.signIn(t, emails[0])
+	second := p.mustRefresh(t, first.RefreshToken)
+	p.stop(t)
+	p = start(t, dir, "--redis="+redis.URL())
+	record := redis.Monitor(t)
+	third := p.mustRefresh(t, second.RefreshToken)
+	commands := 0
+	for _, line := range record() {
+		if !strings.Contains(line, " lua] ") && strings.Contains(line, "glueauth:{c:") {
+			commands++
+		}
+	}
+	if commands != 1 {
+		t.Errorf("a refresh took %d commands, want 1", commands)
+	}
+	redis.Kill()
+	redis.Start(t)
+	fourth := p.mustRefresh(t, third.RefreshToken)
+	for key := range strings.FieldsSeq(redis.Do(t, "--scan")) {
+		if ttl := redis.Do(t, "PTTL", key); strings.HasPrefix(ttl, "-") {
+			t.Errorf("%s has no TTL: %s", key, ttl)
+		}
+	}
+	files, err := filepath.Glob(filepath.Join(filepath.Dir(redis.Socket), "appendonlydir", "*"))
+	if err != nil || len(files) == 0 {
+		t.Fatalf("no append-only file: %v", err)
+	}
+	for _, file := range files {
+		dump, err := os.ReadFile(file)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, a := range []answer{first, second, third, fourth} {
+			for _, credential := range []string{a.RefreshToken, a.RefreshToken[4:], a.AccessToken, demoPassword, cheapHash} {
+				if strings.Contains(string(dump), credential) {
+					t.Errorf("%s holds a credential", filepath.Base(file))
+				}
+			}
+		}
+	}
+}
+
+func TestRedisTroubleIsNoVerdict(t *testing.T) {
+	t.Parallel()
+	for name, fault := range map[string]struct{ begin, end func(*testing.T, *storetest.RedisServer) }{
+		"it hangs": {
+			func(t *testing.T, r *storetest.RedisServer) { r.Stop(t) },
+			func(t *testing.T, r *storetest.RedisServer) { r.Continue(t) },
+		},
+		"it is killed": {
+			func(_ *testing.T, r *storetest.RedisServer) { r.Kill() },
+			func(t *testing.T, r *storetest.RedisServer) { r.Start(t) },
+		},
+		"it becomes a replica": {
+			func(t *testing.T, r *storetest.RedisServer) { r.Do(t, "REPLICAOF", "127.0.0.1", "1") },
+			func(t *testing.T, r *storetest.RedisServer) { r.Do(t, "REPLICAOF", "NO", "ONE") },
+		},
+		"it has no memory": {
+			func(t *testing.T, r *storetest.RedisServer) { r.Do(t, "CONFIG", "SET", "maxmemory", "1") },
+			func(t *testing.T, r *storetest.RedisServer) { r.Do(t, "CONFIG", "SET", "maxmemory", "0") },
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			redis := storetest.Redis(t, "--appendonly", "yes", "--appendfsync", "always")
+			all, emails := replicas(t, 1, redis.URL())
+			p := all[0]
+			token := p.signIn(t, emails[0]).RefreshToken
+			fault.begin(t, redis)
+			for _, form := range [][]string{
+				{"grant_type", "refresh_token", "refresh_token", token},
+				{"grant_type", "password", "username", emails[1], "password", demoPassword},
+			} {
+				a, err := p.token(form...)
+				if err != nil || a.status != http.StatusServiceUnavailable || a.header.Get("Retry-After") == "" || a.Error != "temporarily_unavailable" {
+					t.Errorf("%s: %v %v", form[1], a, err)
+				}
+				if a.took > 3*time.Second {
+					t.Errorf("%s: answered after %s", form[1], a.took)
+				}
+			}
+			for _, path := range []string{"/.well-known/jwks.json", "/livez"} {
+				if err := p.expect(p.public+path, http.StatusOK); err != nil {
+					t.Error(err)
+				}
+			}
+			eventually(t, 10*time.Second, func() error { return p.expect(p.public+"/readyz", http.StatusServiceUnavailable) })
+			fault.end(t, redis)
+			eventually(t, 10*time.Second, func() error { return p.expect(p.public+"/readyz", http.StatusOK) })
+			p.mustRefresh(t, token)
+		})
+	}
+}
+
+func TestKillOfOneReplicaLosesNothingAcknowledged(t *testing.T) {
+	t.Parallel()
+	redis := storetest.Redis(t)
+	all, emails := replicas(t, 2, redis.URL())
+	var people []*customer
+	for _, email := range emails {
+		people = append(people, &customer{email: email})
+	}
+	workUntilKilled(t, all[0], people, 200*scale(t))
+	for _, c := range people {
+		for _, token := range c.journal {
+			all[1].mustRefresh(t, token)
+		}
+	}
+	if healed := all[1].events(t, "refresh_healed"); healed != 0 {
+		t.Errorf("%d refreshes had been acknowledged and were not in Redis", healed)
+	}
+}
+
+func TestReplicaThatDoesNotFitIsRefused(t *testing.T) {
+	t.Parallel()
+	redis := storetest.Redis(t)
+	dir := t.TempDir()
+	customers(t, dir, 1)
+	start(t, dir, "GLUEAUTH_REDIS="+redis.URL())
+	for missing, remedy := range []string{"keys.dir", "master_key_file", "customers.file"} {
+		t.Run(remedy, func(t *testing.T) {
+			t.Parallel()
+			options := append([]string{"GLUEAUTH_REDIS=" + redis.URL(), "GLUEAUTH_LISTEN=127.0.0.1:0", "GLUEAUTH_ADMIN_LISTEN=127.0.0.1:0"}, shared(dir)...)
+			options = append(options[:3+missing], options[4+missing:]...)
+			p := launch(t, t.TempDir(), options...)
+			eventually(t, startLimit, func() error {
+				if !p.hasExited() {
+					return errors.New("it runs")
+				}
+				return nil
+			})
+			if code := p.cmd.ProcessState.ExitCode(); code != 1 || !strings.Contains(p.stderr.String(), remedy) {
+				t.Errorf("exit code %d, want 1 and the remedy %s:\n%s", code, remedy, p.tail())
+			}
+		})
+	}
+	p := start(t, t.TempDir(), append(shared(dir), "GLUEAUTH_REDIS="+redis.URL())...)
+	if err := p.expect(p.public+"/readyz", http.StatusOK); err != nil {
+		t.Errorf("a replica that fits: %v", err)
+	}
+}
