@@ -102,7 +102,13 @@ func TestRedisKeepsSessionsOverRestarts(t *testing.T) {
 			t.Errorf("%s has no TTL: %s", key, ttl)
 		}
 	}
-	files, err := filepath.Glob(filepath.Join(filepath.Dir(redis.Socket), "appendonlydir", "*"))
+	checkDump(t, filepath.Join(filepath.Dir(redis.Socket), "appendonlydir"), first, second, third, fourth)
+}
+
+// checkDump demands that the files of a Redis hold none of the credentials that were given out.
+func checkDump(t *testing.T, dir string, answers ...answer) {
+	t.Helper()
+	files, err := filepath.Glob(filepath.Join(dir, "*"))
 	if err != nil || len(files) == 0 {
 		t.Fatalf("no append-only file: %v", err)
 	}
@@ -111,7 +117,7 @@ func TestRedisKeepsSessionsOverRestarts(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		for _, a := range []answer{first, second, third, fourth} {
+		for _, a := range answers {
 			for _, credential := range []string{a.RefreshToken, a.RefreshToken[4:], a.AccessToken, demoPassword, cheapHash} {
 				if strings.Contains(string(dump), credential) {
 					t.Errorf("%s holds a credential", filepath.Base(file))
@@ -123,54 +129,61 @@ func TestRedisKeepsSessionsOverRestarts(t *testing.T) {
 
 func TestRedisTroubleIsNoVerdict(t *testing.T) {
 	t.Parallel()
-	for name, fault := range map[string]struct{ begin, end func(*testing.T, *storetest.RedisServer) }{
-		"it hangs": {
-			func(t *testing.T, r *storetest.RedisServer) { r.Stop(t) },
-			func(t *testing.T, r *storetest.RedisServer) { r.Continue(t) },
-		},
-		"it is killed": {
-			func(_ *testing.T, r *storetest.RedisServer) { r.Kill() },
-			func(t *testing.T, r *storetest.RedisServer) { r.Start(t) },
-		},
-		"it becomes a replica": {
-			func(t *testing.T, r *storetest.RedisServer) { r.Do(t, "REPLICAOF", "127.0.0.1", "1") },
-			func(t *testing.T, r *storetest.RedisServer) { r.Do(t, "REPLICAOF", "NO", "ONE") },
-		},
-		"it has no memory": {
-			func(t *testing.T, r *storetest.RedisServer) { r.Do(t, "CONFIG", "SET", "maxmemory", "1") },
-			func(t *testing.T, r *storetest.RedisServer) { r.Do(t, "CONFIG", "SET", "maxmemory", "0") },
-		},
+	t.Run("it hangs", func(t *testing.T) {
+		t.Parallel()
+		redis := durableRedis(t)
+		sitOut(t, redis, func() { redis.Stop(t) }, func() { redis.Continue(t) })
+	})
+	t.Run("it is killed", func(t *testing.T) {
+		t.Parallel()
+		redis := durableRedis(t)
+		sitOut(t, redis, redis.Kill, func() { redis.Start(t) })
+	})
+	t.Run("it becomes a replica", func(t *testing.T) {
+		t.Parallel()
+		redis := durableRedis(t)
+		sitOut(t, redis, func() { redis.Do(t, "REPLICAOF", "127.0.0.1", "1") }, func() { redis.Do(t, "REPLICAOF", "NO", "ONE") })
+	})
+	t.Run("it has no memory", func(t *testing.T) {
+		t.Parallel()
+		redis := durableRedis(t)
+		sitOut(t, redis, func() { redis.Do(t, "CONFIG", "SET", "maxmemory", "1") }, func() { redis.Do(t, "CONFIG", "SET", "maxmemory", "0") })
+	})
+}
+
+func durableRedis(t *testing.T) *storetest.RedisServer {
+	t.Helper()
+	return storetest.Redis(t, "--appendonly", "yes", "--appendfsync", "always")
+}
+
+// sitOut demands that a fault is answered as our own failure while it lasts, and forgotten after it.
+func sitOut(t *testing.T, redis *storetest.RedisServer, begin, end func()) {
+	t.Helper()
+	all, emails := replicas(t, 1, redis.URL())
+	p := all[0]
+	token := p.signIn(t, emails[0]).RefreshToken
+	begin()
+	for _, form := range [][]string{
+		{"grant_type", "refresh_token", "refresh_token", token},
+		{"grant_type", "password", "username", emails[1], "password", demoPassword},
 	} {
-		t.Run(name, func(t *testing.T) {
-			t.Parallel()
-			redis := storetest.Redis(t, "--appendonly", "yes", "--appendfsync", "always")
-			all, emails := replicas(t, 1, redis.URL())
-			p := all[0]
-			token := p.signIn(t, emails[0]).RefreshToken
-			fault.begin(t, redis)
-			for _, form := range [][]string{
-				{"grant_type", "refresh_token", "refresh_token", token},
-				{"grant_type", "password", "username", emails[1], "password", demoPassword},
-			} {
-				a, err := p.token(form...)
-				if err != nil || a.status != http.StatusServiceUnavailable || a.header.Get("Retry-After") == "" || a.Error != "temporarily_unavailable" {
-					t.Errorf("%s: %v %v", form[1], a, err)
-				}
-				if a.took > 3*time.Second {
-					t.Errorf("%s: answered after %s", form[1], a.took)
-				}
-			}
-			for _, path := range []string{"/.well-known/jwks.json", "/livez"} {
-				if err := p.expect(p.public+path, http.StatusOK); err != nil {
-					t.Error(err)
-				}
-			}
-			eventually(t, 10*time.Second, func() error { return p.expect(p.public+"/readyz", http.StatusServiceUnavailable) })
-			fault.end(t, redis)
-			eventually(t, 10*time.Second, func() error { return p.expect(p.public+"/readyz", http.StatusOK) })
-			p.mustRefresh(t, token)
-		})
+		a, err := p.token(form...)
+		if err != nil || a.status != http.StatusServiceUnavailable || a.header.Get("Retry-After") == "" || a.Error != "temporarily_unavailable" {
+			t.Errorf("%s: %v %v", form[1], a, err)
+		}
+		if a.took > 3*time.Second {
+			t.Errorf("%s: answered after %s", form[1], a.took)
+		}
 	}
+	for _, path := range []string{"/.well-known/jwks.json", "/livez"} {
+		if err := p.expect(p.public+path, http.StatusOK); err != nil {
+			t.Error(err)
+		}
+	}
+	eventually(t, 10*time.Second, func() error { return p.expect(p.public+"/readyz", http.StatusServiceUnavailable) })
+	end()
+	eventually(t, 10*time.Second, func() error { return p.expect(p.public+"/readyz", http.StatusOK) })
+	p.mustRefresh(t, token)
 }
 
 func TestKillOfOneReplicaLosesNothingAcknowledged(t *testing.T) {

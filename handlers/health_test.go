@@ -120,9 +120,16 @@ func TestReadinessTurnsWithHysteresis(t *testing.T) {
 		want           int
 	}{
 		{want: 200},
-		{down: true, want: 200}, {want: 200}, {down: true, want: 200}, {down: true, want: 503},
-		{want: 503}, {down: true, want: 503}, {want: 503}, {want: 200},
-		{stopping: true, want: 503}, {want: 200},
+		{down: true, want: 200},
+		{want: 200},
+		{down: true, want: 200},
+		{down: true, want: 503},
+		{want: 503},
+		{down: true, want: 503},
+		{want: 503},
+		{want: 200},
+		{stopping: true, want: 503},
+		{want: 200},
 	} {
 		down.Store(step.down)
 		stopping.Store(step.stopping)
