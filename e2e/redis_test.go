@@ -37,39 +37,37 @@ func shared(dir string) []string {
 
 // They run alone, as the race on the embedded store does.
 func TestRacersOverTwoProcessesShareOneSuccessor(t *testing.T) {
-	for name, open := range map[string]func(*testing.T) string{
-		"one Redis": func(t *testing.T) string { return storetest.Redis(t).URL() },
-		"a Cluster": func(t *testing.T) string { return storetest.RedisCluster(t).URL() },
-	} {
-		t.Run(name, func(t *testing.T) {
-			const racers = 32
-			rounds := 50 * scale(t)
-			all, emails := replicas(t, 2, open(t))
-			token := all[0].signIn(t, emails[0]).RefreshToken
-			for round := range rounds {
-				var group sync.WaitGroup
-				answers, errs := make([][]answer, 2), make([][]error, 2)
-				for i, p := range all {
-					group.Go(func() { answers[i], errs[i] = race(p, racers/2, token) })
-				}
-				group.Wait()
-				successor := answers[0][0].RefreshToken
-				for i := range all {
-					for j, a := range answers[i] {
-						if errs[i][j] != nil || a.status != http.StatusOK || a.RefreshToken != successor || a.RefreshToken == token {
-							t.Fatalf("round %d, process %d: %v %v\n%s", round, i, a, errs[i][j], all[i].tail())
-						}
-					}
-				}
-				token = successor
-			}
-			total := func(event string) int { return all[0].events(t, event) + all[1].events(t, event) }
-			for event, want := range map[string]int{"refresh_rotated": rounds, "refresh_replayed": rounds * (racers - 1), "session_ended": 0, "refresh_reuse": 0} {
-				if got := total(event); got != want {
-					t.Errorf("%s counted %d times, want %d", event, got, want)
+	t.Run("one Redis", func(t *testing.T) { raceOverTwo(t, storetest.Redis(t).URL()) })
+	t.Run("a Cluster", func(t *testing.T) { raceOverTwo(t, storetest.RedisCluster(t).URL()) })
+}
+
+func raceOverTwo(t *testing.T, url string) {
+	t.Helper()
+	const racers = 32
+	rounds := 50 * scale(t)
+	all, emails := replicas(t, 2, url)
+	token := all[0].signIn(t, emails[0]).RefreshToken
+	for round := range rounds {
+		var group sync.WaitGroup
+		answers, errs := make([][]answer, 2), make([][]error, 2)
+		for i, p := range all {
+			group.Go(func() { answers[i], errs[i] = race(p, racers/2, token) })
+		}
+		group.Wait()
+		successor := answers[0][0].RefreshToken
+		for i := range all {
+			for j, a := range answers[i] {
+				if errs[i][j] != nil || a.status != http.StatusOK || a.RefreshToken != successor || a.RefreshToken == token {
+					t.Fatalf("round %d, process %d: %v %v\n%s", round, i, a, errs[i][j], all[i].tail())
 				}
 			}
-		})
+		}
+		token = successor
+	}
+	for event, want := range map[string]int{"refresh_rotated": rounds, "refresh_replayed": rounds * (racers - 1), "session_ended": 0, "refresh_reuse": 0} {
+		if got := all[0].events(t, event) + all[1].events(t, event); got != want {
+			t.Errorf("%s counted %d times, want %d", event, got, want)
+		}
 	}
 }
 

@@ -1,0 +1,216 @@
+package main
+
+import (
+	"bytes"
+	"context"
+	"encoding/binary"
+	"io"
+	"log/slog"
+	"os"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+
+	"github.com/glueauth/glueauth/config/secret"
+	"github.com/glueauth/glueauth/store"
+	"github.com/glueauth/glueauth/store/redisstore"
+	"github.com/glueauth/glueauth/store/sqlitefile"
+	"github.com/glueauth/glueauth/store/sqlitestore"
+	"github.com/glueauth/glueauth/store/storetest"
+)
+
+// withSessions opens the sessions of a data folder as a server would.
+func withSessions(t *testing.T, dir string, do func(*sqlitestore.Store)) {
+	t.Helper()
+	if err := os.MkdirAll(dir, 0o700); err != nil {
+		t.Fatal(err)
+	}
+	f, err := sqlitefile.Open(t.Context(), filepath.Join(dir, databaseName), sqlitefile.Options{Create: true})
+	if err != nil {
+		t.Fatal(err)
+	}
+	s := sqlitestore.New(f, time.Now)
+	do(s)
+	s.Close()
+	if err := f.Close(); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// signedIn returns a new data folder with n sessions.
+func signedIn(t *testing.T, n int) string {
+	t.Helper()
+	dir := filepath.Join(t.TempDir(), "data")
+	now := store.Whole(time.Now())
+	batch := make([]store.Exported, n)
+	for i := range batch {
+		e := store.Exported{Record: &store.SubjectRecord{Epoch: store.Epoch{1}, ExpiresAt: now.Add(time.Hour)}}
+		e.Session = store.Session{
+			Subject: store.Subject{Kind: store.SubjectCustomer, ID: int64(i)}, Client: "frontend", Epoch: store.Epoch{1}, Cur: 1,
+			StartedAt: now, RotatedAt: now, ExpiresAt: now.Add(time.Hour), EndsAt: now.Add(2 * time.Hour),
+		}
+		binary.BigEndian.PutUint64(e.Name[:], uint64(i))
+		batch[i] = e
+	}
+	withSessions(t, dir, func(s *sqlitestore.Store) {
+		if _, err := s.Import(t.Context(), batch); err != nil {
+			t.Fatal(err)
+		}
+	})
+	return dir
+}
+
+// moveCommand runs that command in this process.
+func moveCommand(ctx context.Context, stdin string, args ...string) (code int, stdout, stderr string) {
+	var out, errs bytes.Buffer
+	code = run(ctx, append([]string{"sessions", "move"}, args...), nil, strings.NewReader(stdin), &out, &errs)
+	return code, out.String(), errs.String()
+}
+
+func TestSessionsMoveToRedisAndBack(t *testing.T) {
+	t.Parallel()
+	data, url := signedIn(t, 3), storetest.Redis(t).URL()
+	back := filepath.Join(t.TempDir(), "new", "data")
+	for _, c := range []struct{ name, stdin, from, to, stdout string }{
+		{"there", "", data, url, "3 sessions: 3 added, 0 updated, 0 left as they were\n"},
+		{"there again, by the file and by standard input", url + "\n", filepath.Join(data, databaseName), "-", "3 sessions: 0 added, 0 updated, 3 left as they were\n"},
+		{"back", url, "-", back, "3 sessions: 3 added, 0 updated, 0 left as they were\n"},
+		{"from folder to folder", "", back, data, "3 sessions: 0 added, 0 updated, 3 left as they were\n"},
+	} {
+		code, stdout, stderr := moveCommand(t.Context(), c.stdin, "--from", c.from, "--to", c.to)
+		if code != exitOK || stdout != c.stdout || stderr != "3 of 3\n" {
+			t.Fatalf("%s: exit code %d, stdout %q, stderr %q", c.name, code, stdout, stderr)
+		}
+	}
+	withSessions(t, back, func(s *sqlitestore.Store) {
+		name := store.SessionName{}
+		binary.BigEndian.PutUint64(name[:], 2)
+		got, err := s.Rotate(t.Context(), store.Rotation{
+			Name: name, Subject: store.Subject{Kind: store.SubjectCustomer, ID: 2}, Generation: 1, Client: "frontend", Lifetime: time.Hour,
+		})
+		if err != nil || got.Outcome != store.Rotated {
+			t.Errorf("%+v, %v", got, err)
+		}
+	})
+	for path, mode := range map[string]os.FileMode{back: 0o700, filepath.Join(back, databaseName): 0o600} {
+		if info, err := os.Stat(path); err != nil || info.Mode().Perm() != mode {
+			t.Errorf("%s: %v, %v", path, info.Mode(), err)
+		}
+	}
+}
+
+func TestSessionsMoveRefusesInOneLine(t *testing.T) {
+	t.Parallel()
+	data, url := signedIn(t, 1), storetest.Redis(t).URL()
+	served := signedIn(t, 1)
+	lock, err := lockData(served, slog.New(slog.DiscardHandler))
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = lock.release() })
+	nowhere := filepath.Join(t.TempDir(), "nowhere")
+	for name, c := range map[string]struct{ stdin, from, to, stderr string }{
+		"nothing there":        {"", nowhere, url, "no such file or directory: name the data folder of a server"},
+		"the same folder":      {"", data, data + "/", "--from and --to are the same"},
+		"the same redis":       {"", url, url, "--from and --to are the same"},
+		"no source":            {"", "", url, "--from is empty"},
+		"no target":            {"", data, "", "--to is empty"},
+		"both from stdin":      {url, "-", "-", "only one of --from and --to"},
+		"nothing on stdin":     {"\n", data, "-", "standard input holds no url for --to"},
+		"a served source":      {"", served, url, "is served by process"},
+		"a served target":      {"", data, served, "is served by process"},
+		"a url that is none":   {"", data, "http://:canary@h", "the url has none of the forms"},
+		"a source that is off": {"", "unix://:canary@" + nowhere, data, "no connection"},
+		"a target that is off": {"", data, "unix://:canary@" + nowhere, "no connection"},
+	} {
+		code, stdout, stderr := moveCommand(t.Context(), c.stdin, "--from", c.from, "--to", c.to)
+		if code != exitFailed || stdout != "" || !strings.Contains(stderr, c.stderr) || strings.Count(stderr, "\n") != 1 || strings.Contains(stderr, "canary") {
+			t.Errorf("%s: exit code %d, stdout %q, stderr %q", name, code, stdout, stderr)
+		}
+	}
+	if _, err := os.Stat(nowhere); err == nil {
+		t.Error("made a folder for a source")
+	}
+}
+
+func TestSessionsMoveNeedsASourceThatStandsStill(t *testing.T) {
+	t.Parallel()
+	o := redisstore.Options{URL: secret.Text(storetest.Redis(t).URL())}
+	replica, err := redisstore.Open(t.Context(), o)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = replica.Close() })
+	if err := replica.Agree(t.Context(), redisstore.Fingerprint{Masters: []string{"1:aa"}, Customers: "c", SigningKeys: []string{"k"}}); err != nil {
+		t.Fatal(err)
+	}
+	to := filepath.Join(t.TempDir(), "data")
+	code, _, stderr := moveCommand(t.Context(), "", "--from", o.URL.Reveal(), "--to", to)
+	if code != exitFailed || !strings.Contains(stderr, "--source-is-read-only") || strings.Count(stderr, "\n") != 1 {
+		t.Errorf("exit code %d, stderr %q", code, stderr)
+	}
+	code, stdout, stderr := moveCommand(t.Context(), "", "--from", o.URL.Reveal(), "--to", to, "--source-is-read-only")
+	if code != exitOK || stdout != "0 sessions: 0 added, 0 updated, 0 left as they were\n" || stderr != "" {
+		t.Errorf("exit code %d, stdout %q, stderr %q", code, stdout, stderr)
+	}
+}
+
+func TestSessionsMoveThatWasBrokenOffGoesOn(t *testing.T) {
+	t.Parallel()
+	const n = 3000
+	data, server := signedIn(t, n), storetest.Redis(t, "--maxmemory-policy", "noeviction")
+	_, used, _ := strings.Cut(server.Do(t, "INFO", "memory"), "used_memory:")
+	used, _, _ = strings.Cut(used, "\r")
+	memory, err := strconv.Atoi(used)
+	if err != nil {
+		t.Fatal(err)
+	}
+	server.Do(t, "CONFIG", "SET", "maxmemory", strconv.Itoa(memory+400_000))
+	code, stdout, stderr := moveCommand(t.Context(), "", "--from", data, "--to", server.URL())
+	if code != exitFailed || stdout != "" || !strings.Contains(stderr, " of 3000 sessions; run it again") || !strings.Contains(stderr, "oom") {
+		t.Fatalf("exit code %d, stdout %q, stderr %q", code, stdout, stderr)
+	}
+	server.Do(t, "CONFIG", "SET", "maxmemory", "0")
+	had := strings.Count(server.Do(t, "KEYS", "glueauth:{c:*}:*"), "glueauth:")
+	want := strconv.Itoa(n-had) + " added, 0 updated, " + strconv.Itoa(had) + " left as they were\n"
+	if code, stdout, stderr = moveCommand(t.Context(), "", "--from", data, "--to", server.URL()); code != exitOK || !strings.HasSuffix(stdout, want) || had == 0 {
+		t.Fatalf("exit code %d, stdout %q, want %q; stderr %q", code, stdout, want, stderr)
+	}
+	if got := strings.Count(server.Do(t, "KEYS", "glueauth:{c:*}:*"), "glueauth:"); got != n {
+		t.Errorf("%d sessions, want %d", got, n)
+	}
+}
+
+func TestProgress(t *testing.T) {
+	t.Parallel()
+	for name, c := range map[string]struct {
+		bar   bool
+		total int
+		done  []int
+		want  string
+	}{
+		"lines, one a tenth":     {false, 1000, []int{50, 100, 150, 500, 1000}, "100 of 1000\n500 of 1000\n1000 of 1000\n"},
+		"nothing to do":          {false, 0, []int{0}, ""},
+		"nothing to do, bar":     {true, 0, []int{0}, ""},
+		"more than was expected": {false, 10, []int{12, 13}, "12 of 10\n"},
+		"bar": {true, 4, []int{1, 1, 4}, "\r[" + strings.Repeat("#", 12) + strings.Repeat(" ", 38) + "]  25 %  1 of 4" +
+			"\r[" + strings.Repeat("#", 50) + "] 100 %  4 of 4\n"},
+	} {
+		var out bytes.Buffer
+		p := progress{w: &out, bar: c.bar, total: c.total}
+		for _, done := range c.done {
+			p.show(done)
+		}
+		p.end()
+		if diff := cmp.Diff(c.want, out.String()); diff != "" {
+			t.Errorf("%s (-want +got):\n%s", name, diff)
+		}
+	}
+	if isTerminal(io.Discard) {
+		t.Error("a writer that is no file is a terminal")
+	}
+}

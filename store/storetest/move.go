@@ -1,0 +1,141 @@
+package storetest
+
+import (
+	"context"
+	"iter"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+	"github.com/google/go-cmp/cmp/cmpopts"
+
+	"github.com/glueauth/glueauth/store"
+)
+
+// Movable is a store whose sessions can move to another one.
+type Movable interface {
+	Sessions
+	Count(ctx context.Context) (int, error)
+	Export(ctx context.Context) iter.Seq2[store.Exported, error]
+	Import(ctx context.Context, batch []store.Exported) (store.ImportResult, error)
+}
+
+// Move runs the suite for moving sessions from one kind of store to another, which may be the same kind. Each call of from
+// and to returns an empty store whose clock is now, and cleans up after the test by itself.
+func Move(t *testing.T, from, to func(t *testing.T, now func() time.Time) Movable) {
+	t.Helper()
+	for name, test := range map[string]func(t *testing.T, m *move){
+		"there and back":                  testThereAndBack,
+		"tokens go on":                    testTokensGoOn,
+		"many sessions":                   testManySessions,
+		"what is further on stays":        testFurtherOnStays,
+		"the later epoch wins":            testLaterEpoch,
+		"absence stays invalid":           testAbsenceMoves,
+		"expired sessions are left":       testExpiredAreLeft,
+		"imports against refreshes":       testImportAgainstRotate,
+		"every decision is that of Merge": testMerge,
+		"move that nobody waits for":      testMoveGivenUp,
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			c := new(clock)
+			c.Store(time.Date(2026, 11, 1, 12, 0, 0, 0, time.UTC).UnixMilli())
+			a, b := from(t, c.now), to(t, c.now)
+			test(t, &move{kit: &kit{store: a, clock: c}, a: a, b: b})
+		})
+	}
+}
+
+// move is a move under test. The kit works on the store a.
+type move struct {
+	*kit
+	a, b Movable
+}
+
+// at returns the session as the customer of another store sees it.
+func (s *session) at(other Sessions) *session {
+	return &session{kit: &kit{store: other, clock: s.clock}, in: s.in, got: s.got}
+}
+
+// export returns what a store has, by name.
+func export(t *testing.T, from Movable) map[store.SessionName]store.Exported {
+	t.Helper()
+	all := map[store.SessionName]store.Exported{}
+	for e, err := range from.Export(t.Context()) {
+		if err != nil {
+			t.Fatalf("export: %v", err)
+		}
+		all[e.Name] = e
+	}
+	return all
+}
+
+// run moves all sessions in batches of three and returns what became of them.
+func run(t *testing.T, from, to Movable) (total store.ImportResult) {
+	t.Helper()
+	var batch []store.Exported
+	for _, e := range export(t, from) {
+		if batch = append(batch, e); len(batch) == 3 {
+			total = add(total, take(t, to, batch...))
+			batch = nil
+		}
+	}
+	return add(total, take(t, to, batch...))
+}
+
+func take(t *testing.T, to Movable, batch ...store.Exported) store.ImportResult {
+	t.Helper()
+	result, err := to.Import(t.Context(), batch)
+	if err != nil {
+		t.Fatalf("import: %v", err)
+	}
+	return result
+}
+
+func add(a, b store.ImportResult) store.ImportResult {
+	return store.ImportResult{Added: a.Added + b.Added, Updated: a.Updated + b.Updated, Kept: a.Kept + b.Kept}
+}
+
+func same(t *testing.T, what string, want, got any) {
+	t.Helper()
+	if diff := cmp.Diff(want, got, cmpopts.EquateEmpty()); diff != "" {
+		t.Errorf("%s (-want +got):\n%s", what, diff)
+	}
+}
+
+// fill makes sessions in every state that a record can be in.
+func (m *move) fill(t *testing.T) int {
+	t.Helper()
+	for _, kind := range []store.SubjectKind{store.SubjectCustomer, store.SubjectAgent, store.SubjectGuest} {
+		in := m.signIn()
+		in.Subject.Kind, in.Client, in.Scopes = kind, "app", nil
+		m.open(t, in)
+	}
+	used := m.open(t, m.signIn())
+	for g := range uint32(20) {
+		m.clock.advance(minute)
+		used.lives(t, g+1)
+	}
+	used.refresh(t, 20, keyed(7), from(9))
+	m.open(t, m.signIn()).refresh(t, 1, keyed(3), from(2), scope("orders"), narrowing)
+	lost := m.open(t, m.signIn())
+	lost.lives(t, 1)
+	m.clock.advance(hour)
+	lost.want(t, displaced, 3, lost.refresh(t, 1, from(2)))
+	healing := m.open(t, m.signIn())
+	healing.want(t, healed, 31, healing.refresh(t, 30))
+	stolen := m.open(t, m.signIn())
+	stolen.lives(t, 1)
+	stolen.lives(t, 2)
+	m.clock.advance(hour)
+	stolen.want(t, reuse, 0, stolen.refresh(t, 1, from(2)))
+	m.open(t, m.signIn()).end(t, store.CauseBlocked)
+	capped := m.signIn()
+	capped.MaxOpen = 1
+	for range 3 {
+		m.open(t, capped)
+		capped.Name = m.name()
+		m.clock.advance(minute)
+	}
+	return 12
+}
