@@ -30,7 +30,7 @@ const (
 
 // harness is a server on real stores, with a clock that the test moves.
 type harness struct {
-	t         *testing.T
+	t         testing.TB
 	server    *server.Server
 	customers *sqlstore.Customers
 	file      *sqlitefile.File
@@ -41,7 +41,7 @@ type harness struct {
 }
 
 // newHarness returns a server with one public client, frontend, after the changes that the test wants.
-func newHarness(t *testing.T, change ...func(*server.Config)) *harness {
+func newHarness(t testing.TB, change ...func(*server.Config)) *harness {
 	t.Helper()
 	h := &harness{t: t, clock: time.Date(2026, 1, 31, 12, 0, 0, 0, time.UTC)}
 	file, err := sqlitefile.Open(t.Context(), filepath.Join(t.TempDir(), "glueauth.db"), sqlitefile.Options{Create: true})
@@ -80,7 +80,7 @@ func client(id string) server.Client {
 	}
 }
 
-func testMaster(t *testing.T) *keys.Master {
+func testMaster(t testing.TB) *keys.Master {
 	t.Helper()
 	master, err := keys.ParseMaster(secret.Text(strings.Repeat("0f", 32)))
 	if err != nil {
@@ -89,7 +89,7 @@ func testMaster(t *testing.T) *keys.Master {
 	return master
 }
 
-func testKeys(t *testing.T) *keys.Ring {
+func testKeys(t testing.TB) *keys.Ring {
 	t.Helper()
 	dir := t.TempDir()
 	pem, err := os.ReadFile("../keys/testdata/test-key.pem")

@@ -68,7 +68,7 @@ func openRooms(ctx context.Context, cfg *config.Config, logger *slog.Logger) (_ 
 	}
 	r.customers = sqlstore.New(people, time.Now, rand.Reader)
 	if cfg.Redis.URL != "" {
-		return r, r.openRedis(ctx, cfg, people.ID)
+		return r, r.openRedis(ctx, cfg, people.ID, logger)
 	}
 	return r, r.openEmbedded(ctx, cfg, people, logger)
 }
@@ -98,13 +98,16 @@ func (r *rooms) openEmbedded(ctx context.Context, cfg *config.Config, people *sq
 }
 
 // openRedis keeps sessions in Redis, and makes sure that the replicas which do so too have the same keys and customers.
-func (r *rooms) openRedis(ctx context.Context, cfg *config.Config, customers string) error {
+func (r *rooms) openRedis(ctx context.Context, cfg *config.Config, customers string, logger *slog.Logger) error {
 	sessions, err := redisstore.Open(ctx, redisstore.Options{URL: cfg.Redis.URL, WaitReplicas: cfg.Redis.WaitReplicas})
 	if err != nil {
 		return err
 	}
 	r.sessions = sessions
 	r.closers = append([]func() error{sessions.Close}, r.closers...)
+	if policy, err := sessions.Eviction(ctx); err == nil && policy != "" {
+		logger.WarnContext(ctx, "redis may delete sessions when its memory is full, which signs customers out: set maxmemory-policy noeviction", "policy", policy)
+	}
 	mark, err := r.master.Derive("fingerprint", 1, 16)
 	if err != nil {
 		return err

@@ -31,7 +31,7 @@ import (
 
 // patience bounds each call as a whole, and step each wait within it: for a connection, to send, for an answer.
 const (
-	patience = 2 * time.Second
+	patience = 1500 * time.Millisecond
 	step     = time.Second
 )
 
