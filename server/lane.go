@@ -35,21 +35,24 @@ func newLane(workers int, now func() time.Time) *lane {
 func (l *lane) full() bool {
 	l.mu.Lock()
 	defer l.mu.Unlock()
+	return l.overdue()
+}
+
+func (l *lane) overdue() bool {
 	return time.Duration(l.waiting)*l.mean/time.Duration(cap(l.workers)) > queuedWork
 }
 
 // do runs work on a worker. It returns errBusy when the queue is full and the context's error when the asker left
 // before his turn; then work did not run.
 func (l *lane) do(ctx context.Context, work func()) error {
-	if l.full() {
+	if !l.join() {
 		return errBusy
 	}
-	l.queue(1)
 	select {
 	case l.workers <- struct{}{}:
-		l.queue(-1)
+		l.leave()
 	case <-ctx.Done():
-		l.queue(-1)
+		l.leave()
 		return context.Cause(ctx)
 	}
 	defer func() { <-l.workers }()
@@ -62,10 +65,21 @@ func (l *lane) do(ctx context.Context, work func()) error {
 	return nil
 }
 
-func (l *lane) queue(n int) {
+// join takes a place in the queue, if one is left.
+func (l *lane) join() bool {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	l.waiting += n
+	if l.overdue() {
+		return false
+	}
+	l.waiting++
+	return true
+}
+
+func (l *lane) leave() {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.waiting--
 }
 
 func (l *lane) measured(d time.Duration) {

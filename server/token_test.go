@@ -1,7 +1,6 @@
 package server_test
 
 import (
-	"context"
 	"errors"
 	"fmt"
 	"strings"
@@ -142,41 +141,6 @@ func TestObservedCustomerCheckRefreshes(t *testing.T) {
 	h.exec(`UPDATE customers SET anonymized_at = 1`)
 	h.refused(token, "anonymised")
 }
-
-func TestRefreshTokenHasOneSpelling(t *testing.T) {
-	t.Parallel()
-	h := newHarness(t)
-	h.addDemo()
-	answer := h.mustSignIn()
-	token := answer.RefreshToken.Reveal()
-	if len(token) != 76 || !strings.HasPrefix(token, "grt_") {
-		t.Fatalf("a refresh token has %d characters, want 76", len(token))
-	}
-	variants := []string{
-		"", "grt_", token + "=", token + " ", " " + token, token[4:], "GRT_" + token[4:], token + "\n", token[:40] + "\r\n" + token[42:],
-		strings.ToUpper(token), strings.ToLower(token), strings.ReplaceAll(token, "_", ""), answer.AccessToken.Reveal(),
-		strings.NewReplacer("-", "+", "_", "/").Replace(token),
-	}
-	for i := range token {
-		variants = append(variants, token[:i], token[i:], token[:i]+"A"+token[i:])
-		for bit := range 7 {
-			variants = append(variants, token[:i]+string(token[i]^(1<<bit))+token[i+1:])
-		}
-	}
-	for _, v := range variants {
-		if v == token {
-			continue
-		}
-		_, err := h.refresh(secret.Text(v))
-		if code := server.CodeOf(err); code != server.BadRefreshToken && (code != server.Unavailable || !newerKey(v)) {
-			t.Errorf("variant %q: got %v", v, err)
-		}
-	}
-	h.mustRefresh(answer.RefreshToken) // none of them harmed the session
-}
-
-// newerKey reports whether a token's first byte, the MAC key number, was raised; such a token may be another replica's.
-func newerKey(v string) bool { return len(v) == 76 && v[4:6] > "AB" || strings.Contains(v[4:6], "_") }
 
 func TestClientsAreKeptApart(t *testing.T) {
 	t.Parallel()
@@ -378,65 +342,6 @@ func TestRacersWithOneTokenShareOneSuccessor(t *testing.T) {
 	}
 }
 
-func TestFullPasswordQueueIsRefusedAtOnce(t *testing.T) {
-	t.Parallel()
-	h := newHarness(t, func(c *server.Config) {
-		c.PasswordWorkers = 1
-		c.Now = slowClock()
-	})
-	h.add(sqlstore.NewCustomer{Reference: "DE--1", Email: demoEmail, PasswordHash: demoHash, Confirmed: true})
-	for range 8 { // by this clock each verification takes seconds, so the mean rises
-		h.mustSignIn()
-	}
-	var group sync.WaitGroup
-	codes := make([]server.Code, 32)
-	for i := range codes {
-		group.Go(func() {
-			if _, err := h.signIn(demoEmail, "change123"); err != nil {
-				codes[i] = server.CodeOf(err)
-			}
-		})
-	}
-	group.Wait()
-	shed := 0
-	for _, code := range codes {
-		switch code {
-		case "":
-		case server.Unavailable:
-			shed++
-		default:
-			t.Errorf("got %s", code)
-		}
-	}
-	if shed == 0 {
-		t.Error("nothing was shed")
-	}
-}
-
-// slowClock is a clock in which ten seconds pass between any two looks.
-func slowClock() func() time.Time {
-	var mu sync.Mutex
-	now := time.Date(2026, 1, 1, 0, 0, 0, 0, time.UTC)
-	return func() time.Time {
-		mu.Lock()
-		defer mu.Unlock()
-		now = now.Add(10 * time.Second)
-		return now
-	}
-}
-
-func TestWaiterWhoLeftIsNotVerified(t *testing.T) {
-	t.Parallel()
-	h := newHarness(t)
-	h.addDemo()
-	ctx, leave := context.WithCancel(t.Context())
-	leave()
-	_, err := h.server.Token(ctx, server.TokenRequest{GrantType: "password", Username: pointer(demoEmail), Password: pointer(demoPassword)})
-	if server.CodeOf(err) != server.Unavailable {
-		t.Errorf("got %v, want %s", err, server.Unavailable)
-	}
-}
-
 func TestMissingPartsAreNamed(t *testing.T) {
 	t.Parallel()
 	h := newHarness(t)
@@ -455,18 +360,4 @@ func TestMissingPartsAreNamed(t *testing.T) {
 			t.Errorf("%s: got %v, want %s", name, err, c.want)
 		}
 	}
-}
-
-func FuzzRefreshToken(f *testing.F) {
-	f.Add("grt_AQEAAAAAAAAAFQAAAAAAAAAAAAAAAAAAAAAAAAABAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA")
-	f.Add("def50200")
-	f.Add("")
-	h := newHarness(f)
-	f.Fuzz(func(t *testing.T, token string) {
-		presented := secret.Text(token)
-		_, err := h.server.Token(t.Context(), server.TokenRequest{GrantType: "refresh_token", RefreshToken: &presented})
-		if code := server.CodeOf(err); code != server.BadRefreshToken && code != server.Unavailable {
-			t.Errorf("got %v", err)
-		}
-	})
 }

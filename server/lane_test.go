@@ -1,0 +1,85 @@
+package server_test
+
+import (
+	"context"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/glueauth/glueauth/server"
+)
+
+func TestFullPasswordQueueIsRefusedAtOnce(t *testing.T) {
+	t.Parallel()
+	clock := &slowClock{now: time.Date(2026, 1, 1, 0, 0, 0, 0, time.UTC), held: make(chan struct{}), release: make(chan struct{})}
+	h := newHarness(t, func(c *server.Config) {
+		c.PasswordWorkers = 1
+		c.Now = clock.Now
+	})
+	h.addDemo()
+	for range 8 { // by this clock each verification takes seconds, so the mean rises above the two that may wait
+		h.mustSignIn()
+	}
+	codes := make(chan server.Code, 3)
+	signIn := func() {
+		_, err := h.signIn(demoEmail, demoPassword.Reveal())
+		if err == nil {
+			codes <- ""
+			return
+		}
+		codes <- server.CodeOf(err)
+	}
+	clock.holdNext()
+	go signIn()
+	<-clock.held // the one worker is taken: of two more one waits and one is too many
+	go signIn()
+	go signIn()
+	if code := <-codes; code != server.Unavailable {
+		t.Errorf("the one too many got %q, want %s", code, server.Unavailable)
+	}
+	close(clock.release)
+	for range 2 {
+		if code := <-codes; code != "" {
+			t.Errorf("one who had his place got %s", code)
+		}
+	}
+}
+
+// slowClock is a clock in which ten seconds pass between any two looks; it can hold the one who looks next.
+type slowClock struct {
+	mu            sync.Mutex
+	now           time.Time
+	hold          bool
+	held, release chan struct{}
+}
+
+func (c *slowClock) holdNext() {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.hold = true
+}
+
+func (c *slowClock) Now() time.Time {
+	c.mu.Lock()
+	c.now = c.now.Add(10 * time.Second)
+	now, hold := c.now, c.hold
+	c.hold = false
+	c.mu.Unlock()
+	if hold {
+		close(c.held)
+		<-c.release
+	}
+	return now
+}
+
+func TestWaiterWhoLeftIsNotVerified(t *testing.T) {
+	t.Parallel()
+	h := newHarness(t)
+	h.addDemo()
+	ctx, leave := context.WithCancel(t.Context())
+	leave()
+	_, err := h.server.Token(ctx, server.TokenRequest{GrantType: "password", Username: pointer(demoEmail), Password: pointer(demoPassword)})
+	if server.CodeOf(err) != server.Unavailable {
+		t.Errorf("got %v, want %s", err, server.Unavailable)
+	}
+}
