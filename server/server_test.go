@@ -41,23 +41,23 @@ type harness struct {
 }
 
 // newHarness returns a server with one public client, frontend, after the changes that the test wants.
-func newHarness(t testing.TB, change ...func(*server.Config)) *harness {
-	t.Helper()
-	h := &harness{t: t, clock: time.Date(2026, 1, 31, 12, 0, 0, 0, time.UTC)}
-	file, err := sqlitefile.Open(t.Context(), filepath.Join(t.TempDir(), "glueauth.db"), sqlitefile.Options{Create: true})
+func newHarness(tb testing.TB, change ...func(*server.Config)) *harness {
+	tb.Helper()
+	h := &harness{t: tb, clock: time.Date(2026, 1, 31, 12, 0, 0, 0, time.UTC)}
+	file, err := sqlitefile.Open(tb.Context(), filepath.Join(tb.TempDir(), "glueauth.db"), sqlitefile.Options{Create: true})
 	if err != nil {
-		t.Fatal(err)
+		tb.Fatal(err)
 	}
 	h.file = file
 	h.customers = sqlstore.New(file, h.now, rand.Reader)
 	sessions := sqlitestore.New(file, h.now)
-	t.Cleanup(func() {
+	tb.Cleanup(func() {
 		sessions.Close()
 		_ = file.Close()
 	})
 	config := server.Config{
 		Clients: []server.Client{client("frontend")}, Customers: h.customers, Sessions: sessions,
-		Keys: testKeys(t), Master: testMaster(t), RequireConfirmed: true,
+		Keys: testKeys(tb), Master: testMaster(tb), RequireConfirmed: true,
 		Refresh: server.RefreshPolicy{
 			Windows: store.Windows{Replay: time.Minute, Rejoin: 7 * 24 * time.Hour, LateRetry: 7 * 24 * time.Hour, Concurrency: 10 * time.Second},
 			MaxLife: func(t time.Time) time.Time { return t.AddDate(1, 0, 0) }, MaxSessions: 200,
@@ -68,7 +68,7 @@ func newHarness(t testing.TB, change ...func(*server.Config)) *harness {
 		c(&config)
 	}
 	if h.server, err = server.New(config); err != nil {
-		t.Fatal(err)
+		tb.Fatal(err)
 	}
 	return h
 }
@@ -80,28 +80,28 @@ func client(id string) server.Client {
 	}
 }
 
-func testMaster(t testing.TB) *keys.Master {
-	t.Helper()
+func testMaster(tb testing.TB) *keys.Master {
+	tb.Helper()
 	master, err := keys.ParseMaster(secret.Text(strings.Repeat("0f", 32)))
 	if err != nil {
-		t.Fatal(err)
+		tb.Fatal(err)
 	}
 	return master
 }
 
-func testKeys(t testing.TB) *keys.Ring {
-	t.Helper()
-	dir := t.TempDir()
+func testKeys(tb testing.TB) *keys.Ring {
+	tb.Helper()
+	dir := tb.TempDir()
 	pem, err := os.ReadFile("../keys/testdata/test-key.pem")
 	if err != nil {
-		t.Fatal(err)
+		tb.Fatal(err)
 	}
 	if err := os.WriteFile(filepath.Join(dir, "test.pem"), pem, 0o600); err != nil {
-		t.Fatal(err)
+		tb.Fatal(err)
 	}
 	ring, err := keys.Open(dir)
 	if err != nil {
-		t.Fatal(err)
+		tb.Fatal(err)
 	}
 	return ring
 }
