@@ -231,3 +231,27 @@ func TestReplicaThatDoesNotFitIsRefused(t *testing.T) {
 		t.Errorf("a replica that fits: %v", err)
 	}
 }
+
+func TestSessionsMoveToRedisAndBack(t *testing.T) {
+	t.Parallel()
+	url := storetest.Redis(t).URL()
+	dir := t.TempDir()
+	var tokens []string
+	p := start(t, dir, "--demo")
+	for range 3 {
+		tokens = append(tokens, p.signIn(t, demoEmail).RefreshToken)
+	}
+	for _, step := range []struct{ from, to, store string }{{"data", url, "--redis=" + url}, {url, "data", "--demo"}} {
+		p.stop(t)
+		if out := succeed(t, dir, "", "sessions", "move", "--from", step.from, "--to", step.to, "--source-is-read-only"); !strings.HasPrefix(out, "3 sessions: ") {
+			t.Errorf("move from %s: %s", step.from, out)
+		}
+		p = start(t, dir, step.store)
+		for i, token := range tokens {
+			tokens[i] = p.mustRefresh(t, token).RefreshToken
+		}
+		if healed := p.events(t, "refresh_healed"); healed != 0 {
+			t.Errorf("%d sessions were not the newest after the move to %s", healed, step.to)
+		}
+	}
+}
