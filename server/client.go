@@ -36,7 +36,7 @@ type Client struct {
 	ID             string
 	Secret         secret.Text // empty: a public client
 	Dialect        Dialect
-	Scopes         []string // what it may ask for; the first one is granted at every sign-in that does not choose
+	Scopes         []string // what it may ask for
 	AccessLifetime time.Duration
 	RefreshUntil   func(time.Time) time.Time // expiry of a refresh token that is made then
 	TokenType      string                    // the JWT's typ: JWT or at+jwt
@@ -94,40 +94,78 @@ func equalSecrets(a, b secret.Text) bool {
 	return subtle.ConstantTimeCompare(x[:], y[:]) == 1
 }
 
+// usualScope is what the reference grants at every sign-in (spec 1.6).
+const usualScope = "customer"
+
+// usual returns the scope that a sign-in gets which does not choose: the reference's, or the first one of the list for a
+// client that may not have it.
+func (c *Client) usual() string {
+	if slices.Contains(c.Scopes, usualScope) {
+		return usualScope
+	}
+	return c.Scopes[0]
+}
+
 // signInScopes returns what a sign-in is granted for the scope parameter. The reference drops unknown scopes and always
 // grants its own one; RFC 6749 §3.3 refuses unknown ones, and wants the client told when it gets other than it asked for.
 func (c *Client) signInScopes(scope *string) (granted []string, tell string, err error) {
-	always := c.Scopes[0]
-	if scope == nil {
-		if c.Dialect == RFC6749 {
-			tell = always
-		}
-		return []string{always}, tell, nil
-	}
-	asked := parseScope(*scope)
 	if c.Dialect == RFC6749 {
-		for _, s := range asked {
-			if !slices.Contains(c.Scopes, s) {
-				return nil, "", refuse(InvalidScope, nil)
-			}
-		}
-		if len(asked) == 0 {
-			return []string{always}, always, nil
-		}
-		return asked, "", nil
+		return c.chosenScopes(scope)
 	}
-	granted = slices.DeleteFunc(asked, func(s string) bool { return !slices.Contains(c.Scopes, s) })
-	if !slices.Contains(granted, always) {
-		granted = append(granted, always)
+	if scope != nil {
+		granted = c.allowed(parseScope(*scope))
+	}
+	if usual := c.usual(); !slices.Contains(granted, usual) {
+		granted = append(granted, usual)
 	}
 	return granted, "", nil
 }
 
+func (c *Client) chosenScopes(scope *string) (granted []string, tell string, err error) {
+	var asked []string
+	if scope != nil {
+		asked = parseScope(*scope)
+	}
+	switch {
+	case len(asked) == 0:
+		return []string{c.usual()}, c.usual(), nil
+	case len(c.allowed(asked)) < len(asked):
+		return nil, "", refuse(InvalidScope, nil)
+	default:
+		return asked, "", nil
+	}
+}
+
+// allowed returns those of the scopes that are in the client's list.
+func (c *Client) allowed(scopes []string) []string {
+	list := []string{}
+	for _, s := range scopes {
+		if slices.Contains(c.Scopes, s) {
+			list = append(list, s)
+		}
+	}
+	return list
+}
+
+// unknownScope stands for all scopes that are not in the client's list. No list and so no session has it (RFC 6749 A.4), so
+// the store refuses it at its place in the table, after a token that is bad for another reason.
+const unknownScope = `"`
+
+// refreshScopes returns what a refresh asks the store for.
+func (c *Client) refreshScopes(scope string) []string {
+	asked := parseScope(scope)
+	if len(c.allowed(asked)) < len(asked) {
+		return []string{unknownScope}
+	}
+	return asked
+}
+
 // parseScope splits a scope parameter (RFC 6749 §3.3) and drops what is said twice; it never returns nil.
 func parseScope(scope string) []string {
-	list := []string{}
+	list, seen := []string{}, map[string]bool{"": true}
 	for s := range strings.SplitSeq(scope, " ") {
-		if s != "" && !slices.Contains(list, s) {
+		if !seen[s] {
+			seen[s] = true
 			list = append(list, s)
 		}
 	}

@@ -32,8 +32,8 @@ func (c *customers) verify(ctx context.Context, client *Client, name string, pas
 	if err != nil && !errors.Is(err, store.ErrNotFound) {
 		return store.Customer{}, unavailable(err)
 	}
-	hash := customer.PasswordHash
-	if hash == "" {
+	hash, usable := customer.PasswordHash, verifiable(customer.PasswordHash)
+	if !usable {
 		hash = c.dummies.pick(name)
 	}
 	right := false
@@ -43,7 +43,7 @@ func (c *customers) verify(ctx context.Context, client *Client, name string, pas
 	switch {
 	case !known:
 		return store.Customer{}, c.wrong(ctx, client, customer, "unknown_customer")
-	case customer.PasswordHash == "":
+	case !usable:
 		return store.Customer{}, c.wrong(ctx, client, customer, "no_password")
 	case !right:
 		return store.Customer{}, c.wrong(ctx, client, customer, "wrong_password")

@@ -4,6 +4,8 @@ import (
 	"context"
 	"encoding/binary"
 	"fmt"
+	"math/bits"
+	"slices"
 	"strings"
 	"sync/atomic"
 
@@ -21,8 +23,9 @@ const (
 )
 
 // dummies gives unknown names a hash to be verified against, so that they take the time of known ones. Its cost is
-// picked for the name, by a keyed hash, out of the costs that the newest customers really have: the same name always
-// costs the same, and all names together cost what customers cost.
+// picked for the name, by a keyed hash, out of the costs that the newest customers really have: the hash is a quantile of
+// the sorted costs. So a name keeps its cost while customers come and go, but for the few at a border between two costs, and
+// all names together cost what customers cost.
 type dummies struct {
 	key    []byte
 	sample atomic.Pointer[[]string] // forms with their costs, one for each sampled customer
@@ -46,11 +49,12 @@ func (d *dummies) refresh(ctx context.Context, source Customers) error {
 	}
 	var forms []string
 	for _, h := range hashes {
-		if form := dummyLike(h.Reveal()); form != "" {
-			forms = append(forms, form)
+		if verifiable(h) {
+			forms = append(forms, dummyLike(h.Reveal()))
 		}
 	}
 	if len(forms) > 0 {
+		slices.Sort(forms)
 		d.sample.Store(&forms)
 	}
 	return nil
@@ -58,17 +62,15 @@ func (d *dummies) refresh(ctx context.Context, source Customers) error {
 
 func (d *dummies) pick(name string) secret.Text {
 	forms := *d.sample.Load()
-	n := binary.BigEndian.Uint64(keyed(d.key, []byte(strings.ToUpper(name))))
-	return secret.Text(forms[n%uint64(len(forms))])
+	quantile := binary.BigEndian.Uint64(keyed(d.key, []byte(strings.ToUpper(name))))
+	at, _ := bits.Mul64(quantile, uint64(len(forms)))
+	return secret.Text(forms[at])
 }
 
-// dummyLike returns a hash of the same form and cost that no password matches, "" for a form we do not verify.
+// dummyLike returns a hash of the same form and cost as a verifiable one, that no password matches.
 func dummyLike(hash string) string {
-	if strings.HasPrefix(hash, "$2") && len(hash) == len(dummyBcrypt+bcryptTail) {
-		return hash[:len(dummyBcrypt)] + bcryptTail
+	if strings.HasPrefix(hash, "$argon2") {
+		return strings.Join(strings.Split(hash, "$")[:4], "$") + argonTail
 	}
-	if part := strings.Split(hash, "$"); strings.HasPrefix(hash, "$argon2") && len(part) == 6 {
-		return strings.Join(part[:4], "$") + argonTail
-	}
-	return ""
+	return hash[:len(dummyBcrypt)] + bcryptTail
 }

@@ -33,7 +33,7 @@ func (g refreshGrant) prove(ctx context.Context, client *Client, r TokenRequest)
 	}
 	p := proof{client: client, customer: customer, presented: &token, refused: refused}
 	if r.Scope != nil {
-		p.scopes, p.scopeGiven = parseScope(*r.Scope), true
+		p.scopes, p.scopeGiven = client.refreshScopes(*r.Scope), true
 	}
 	return p, nil
 }

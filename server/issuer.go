@@ -119,7 +119,7 @@ func (n issuance) RefreshAccessToken(ctx context.Context, _ *oauth2.TokenGenerat
 	if p.scopeGiven {
 		return n.mint(token, p.scopes)
 	}
-	return n.mint(token, result.Scopes)
+	return n.mint(token, p.client.allowed(result.Scopes)) // without those that the client has lost since
 }
 
 // end ends the session of a customer who may not go on.

@@ -18,7 +18,9 @@ import (
 const (
 	maxPassword  = 4096 // bytes; longer ones are never valid (spec §5)
 	bcryptBytes  = 72   // what bcrypt looks at
+	bcryptLength = 60   // of a hash
 	newCost      = 12   // of hashes that we make, as the shop's own (spec §5)
+	maxCost      = 16   // one step more takes longer than a request may
 	maxArgonMem  = 1 << 20
 	maxArgonTime = 64
 )
@@ -26,10 +28,20 @@ const (
 // possiblePassword reports whether a password can be right at all (spec §5).
 func possiblePassword(p secret.Text) bool { return p != "" && len(p) <= maxPassword }
 
+// verifiable reports whether a hash is one that we can verify at a bearable cost: bcrypt up to cost 16, argon2i, argon2id.
+func verifiable(hash secret.Text) bool {
+	if strings.HasPrefix(hash.Reveal(), "$argon2") {
+		_, ok := parseArgon2(hash.Reveal())
+		return ok
+	}
+	cost, err := bcrypt.Cost([]byte(hash.Reveal()))
+	return err == nil && cost <= maxCost && len(hash) == bcryptLength
+}
+
 // matches reports whether a password belongs to a stored hash: bcrypt ($2a$, $2b$, $2y$) and argon2i or argon2id, as
-// PHP's password_verify and Symfony's hasher do it (spec §5). A form that we do not know never matches.
+// PHP's password_verify and Symfony's hasher do it (spec §5). A hash that is not verifiable never matches.
 func matches(hash, password secret.Text) bool {
-	if !possiblePassword(password) {
+	if !possiblePassword(password) || !verifiable(hash) {
 		return false
 	}
 	if strings.HasPrefix(hash.Reveal(), "$argon2") {
@@ -71,18 +83,15 @@ func parseArgon2(text string) (h argon2Hash, ok bool) {
 	var err1, err2 error
 	h.salt, err1 = base64.RawStdEncoding.DecodeString(part[4])
 	h.digest, err2 = base64.RawStdEncoding.DecodeString(part[5])
-	possible := h.memory <= maxArgonMem && h.rounds >= 1 && h.rounds <= maxArgonTime && h.threads >= 1
+	known := h.variant == "argon2i" || h.variant == "argon2id"
+	possible := known && h.memory <= maxArgonMem && h.rounds >= 1 && h.rounds <= maxArgonTime && h.threads >= 1
 	return h, possible && errors.Join(err1, err2) == nil && len(h.digest) >= 16 && len(h.digest) <= 128
 }
 
 func (h argon2Hash) matches(password secret.Text) bool {
 	derive := argon2.IDKey
-	switch h.variant {
-	case "argon2id":
-	case "argon2i":
+	if h.variant == "argon2i" {
 		derive = argon2.Key
-	default:
-		return false
 	}
 	key := derive([]byte(password.Reveal()), h.salt, h.rounds, h.memory, h.threads, uint32(len(h.digest))) //nolint:gosec // at most 128
 	return hmac.Equal(key, h.digest)

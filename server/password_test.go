@@ -1,6 +1,7 @@
 package server_test
 
 import (
+	"fmt"
 	"strings"
 	"testing"
 
@@ -100,5 +101,46 @@ func TestNewHashesAreTheShopsKind(t *testing.T) {
 	h.add(sqlstore.NewCustomer{Reference: "DE--1", Email: "a@b.example", PasswordHash: hash, Confirmed: true})
 	if _, err := h.signIn("a@b.example", password.Reveal()); err != nil {
 		t.Errorf("the password of a new hash was refused: %v", err)
+	}
+}
+
+func TestUnknownNamesKeepTheirCost(t *testing.T) {
+	t.Parallel()
+	h := newHarness(t)
+	const cheap, dear = "$2y$04$", "$2y$05$"
+	add := func(n int, cost string) {
+		h.add(sqlstore.NewCustomer{
+			Reference: fmt.Sprintf("DE--%d", n), Email: fmt.Sprintf("c%d@b.example", n), Confirmed: true,
+			PasswordHash: secret.Text(cost + demoHash.Reveal()[len(cost):]),
+		})
+		if err := h.server.SampleCosts(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for n := range 40 {
+		add(n, []string{cheap, dear}[n%2])
+	}
+	costs := func() (all []string) {
+		for n := range 1000 {
+			all = append(all, h.server.DummyHash(fmt.Sprintf("nobody%d@b.example", n)).Reveal()[:len(cheap)])
+		}
+		return all
+	}
+	before := costs()
+	add(40, dear)
+	moved, cheaper := 0, 0
+	for i, cost := range costs() {
+		if cost != before[i] {
+			moved++
+		}
+		if cost == cheap {
+			cheaper++
+		}
+	}
+	if moved > 50 {
+		t.Errorf("one new customer gave %d of 1000 names another cost", moved)
+	}
+	if cheaper < 400 || cheaper > 600 {
+		t.Errorf("%d of 1000 names cost what half of the customers cost", cheaper)
 	}
 }

@@ -219,6 +219,34 @@ func TestScopes(t *testing.T) {
 	}
 }
 
+func TestScopesAreThoseOfTheClientsListToday(t *testing.T) {
+	t.Parallel()
+	list := []string{"orders", "customer"}
+	h := newHarness(t, func(c *server.Config) { c.Clients[0].Scopes = list })
+	h.addDemo()
+	if got := payload(t, h.mustSignIn().AccessToken); !strings.Contains(got, `"scopes":["customer"]`) {
+		t.Errorf("a sign-in that does not choose: %s", got)
+	}
+	answer, err := h.token(server.TokenRequest{GrantType: "password", Username: pointer(demoEmail), Password: pointer(demoPassword), Scope: pointer("orders")})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, odd := range []string{"customer\tx", "customer\norders", "agent", strings.Repeat("x ", 20_000) + "y"} {
+		_, err := h.token(server.TokenRequest{GrantType: "refresh_token", RefreshToken: &answer.RefreshToken, Scope: &odd})
+		if server.CodeOf(err) != server.InvalidScope {
+			t.Errorf("scope %.20q: %v", odd, err)
+		}
+	}
+	list[0] = "withdrawn"
+	again := h.mustRefresh(answer.RefreshToken)
+	if got := payload(t, again.AccessToken); !strings.Contains(got, `"scopes":["customer"]`) {
+		t.Errorf("after a scope was withdrawn: %s", got)
+	}
+	if _, err := h.token(server.TokenRequest{GrantType: "refresh_token", RefreshToken: &again.RefreshToken, Scope: pointer("orders")}); server.CodeOf(err) != server.InvalidScope {
+		t.Errorf("a withdrawn scope: %v", err)
+	}
+}
+
 func TestNarrowerScopeOnRefresh(t *testing.T) {
 	t.Parallel()
 	for dialect, later := range map[server.Dialect]string{server.Glue: `["customer"]`, server.RFC6749: `["customer","read"]`} {

@@ -20,7 +20,7 @@ import (
 const (
 	requestDeadline = 5 * time.Second
 	jwksMaxAge      = time.Hour
-	sampleEvery     = time.Hour
+	sampleEvery     = time.Minute
 )
 
 // serve runs the server until ctx ends, then stops it gracefully. The log goes to stderr, the demo's curl lines to stdout.

@@ -221,8 +221,13 @@ func TestReplicasConfirm(t *testing.T) {
 	if got, err := s.Rotate(t.Context(), refresh(2, 2)); err != nil || got.Outcome != store.Rotated {
 		t.Errorf("a refresh waits for no replica: %+v, %v", got, err)
 	}
+	ending := refresh(2, 3)
+	ending.Password[0]++
+	rotate := func() error { _, err := s.Rotate(t.Context(), ending); return err }
+	mustBe(t, timely(t, rotate), "unconfirmed") // for it ends the session
+	mustBe(t, timely(t, rotate), "unconfirmed") // although it is ended already
 	replica.Continue(t)
-	storetest.Eventually(t, "the replica confirms", func() bool { return end() == nil })
+	storetest.Eventually(t, "the replica confirms", func() bool { return end() == nil && rotate() == nil })
 	if got, err := s.Rotate(t.Context(), refresh(1, 2)); err != nil || got.Cause != store.CauseGone {
 		t.Errorf("%+v, %v", got, err)
 	}

@@ -164,7 +164,26 @@ func (s *Store) Rotate(ctx context.Context, in store.Rotation) (store.RotateResu
 	if !usable {
 		return store.RotateResult{}, unavailable(errAnswer)
 	}
+	if s.confirm > 0 && endedBy(out, in) {
+		// A refresh waits for no replica, an ending does: end.lua writes an ended record again, for WAIT to cover it.
+		if _, err := s.End(ctx, in.Subject, in.Name, out.Cause); err != nil {
+			return store.RotateResult{}, err
+		}
+	}
 	return out, nil
+}
+
+// endedBy reports whether the session of a refused rotation has ended. Of a reuse that is only observed it cannot tell, and
+// says no.
+func endedBy(out store.RotateResult, in store.Rotation) bool {
+	switch out.Outcome {
+	case store.Reused:
+		return !in.ReuseKeepsAlive
+	case store.Refused:
+		return out.Cause != store.CauseMissing && out.Cause != store.CauseExpired
+	default:
+		return false
+	}
 }
 
 // End ends a session if it lives, and reports whether it did.

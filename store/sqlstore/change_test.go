@@ -99,6 +99,7 @@ func TestHashesThatCanMatchAreKnown(t *testing.T) {
 		{"$argon2id", false},
 		{"x" + argon, false},
 		{"$5$rounds=5000$abc$def", false},
+		{"$2y$17$abcdefghijklmnopqrstuuABCDEFGHIJKLMNOPQRSTUVWXYZ01234", false},
 		{"$", false},
 		{"NULL", false},
 		{"5f4dcc3b5aa765d61d8327deb882cf99", false},

@@ -62,7 +62,7 @@ func invalidHash(hash string) string {
 	}
 }
 
-// isBcrypt reports whether hash has the form of bcrypt: version, cost 04 to 31, 53 digits.
+// isBcrypt reports whether hash has the form of bcrypt: version, cost 04 to 16 (more cannot be verified within a request), 53 digits.
 func isBcrypt(hash string) bool {
 	if len(hash) != 60 || hash[6] != '$' {
 		return false
@@ -72,7 +72,7 @@ func isBcrypt(hash string) bool {
 	default:
 		return false
 	}
-	return hash[4:6] >= "04" && hash[4:6] <= "31" && isNumber(hash[4:6], 31) && strings.Trim(hash[7:], bcryptAlphabet) == ""
+	return hash[4:6] >= "04" && hash[4:6] <= "16" && isNumber(hash[4:6], 16) && strings.Trim(hash[7:], bcryptAlphabet) == ""
 }
 
 // isArgon2 reports whether hash has PHP's form $argon2id$v=19$m=65536,t=4,p=1$SALT$DIGEST, within the limits that the
