@@ -18,7 +18,7 @@ func clientSettings(c *Client, claims []string) []setting {
 		{key: "id", must: true, quoted: true, read: required("give every client an id", visible(&c.ID)), meaning: "its id, and the audience of its access tokens"},
 		{key: "secret", secret: true, read: required("write the secret, or leave it out for a public client", secretText(&c.Secret)), meaning: "its secret; without one it is a public client"},
 		{key: "dialect", builtin: "glue", read: oneOf(&c.Dialect, "glue", "rfc6749"), meaning: "`glue`: answers as Spryker's; `rfc6749`: strictly standard ones"},
-		{key: "scopes", builtin: "customer", list: true, read: scopes(&c.Scopes), meaning: "list of the scopes it may ask for"},
+		{key: "scopes", builtin: "customer", list: true, read: scopes(&c.Scopes), meaning: "list of the scopes it may ask for; `customer`, or else the first one, is granted when a sign-in asks for none"},
 		{key: "access_lifetime", from: "access.lifetime", read: duration(&c.AccessLifetime, time.Second, year), meaning: "lifetime of its access tokens"},
 		{key: "refresh_lifetime", from: "refresh.lifetime", read: period(&c.RefreshLifetime), meaning: "lifetime of its refresh tokens"},
 		{key: "typ", from: "access.typ", read: oneOf(&c.Type, "JWT", "at+jwt"), meaning: "`typ` in the header of its access tokens"},

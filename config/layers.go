@@ -139,7 +139,7 @@ func fileLayer(table []setting, path string) (map[string]value, error) {
 		return nil, fmt.Errorf("%s %w: keep one, with no line --- after its beginning", source, err)
 	}
 	if err != nil {
-		return nil, fmt.Errorf("%s is not a YAML mapping%s: write lines like \"listen: :8080\"", source, line(err))
+		return nil, fmt.Errorf("%s cannot be read as YAML settings%s: look there for a tab, a key that stands twice, an open quote or bracket; settings are lines like \"listen: :8080\"", source, line(err))
 	}
 	keys, sections := fileNames(table)
 	given := map[string]value{}

@@ -24,9 +24,9 @@ func mistakes() []struct{ name, file, env, want string } {
 		// The file.
 		{"file that is missing", "", "GLUEAUTH_CONFIG=/nowhere/glueauth.yaml", `configuration file /nowhere/glueauth.yaml cannot be read: no such file or directory; correct the path given by --config or GLUEAUTH_CONFIG`},
 		{"file that is a folder", "", "GLUEAUTH_CONFIG=/", `configuration file / cannot be read: is a directory; correct the path given by --config or GLUEAUTH_CONFIG`},
-		{"broken YAML", "listen: :8080\n  data: x\n", "", `file FILE is not a YAML mapping (line 2): write lines like "listen: :8080"`},
-		{"YAML that is a list", "- listen\n", "", `file FILE is not a YAML mapping (line 1): write lines like "listen: :8080"`},
-		{"duplicate key", "data: a\ndata: b\n", "", `file FILE is not a YAML mapping (line 2): write lines like "listen: :8080"`},
+		{"broken YAML", "listen: :8080\n  data: x\n", "", `file FILE cannot be read as YAML settings (line 2): look there for a tab, a key that stands twice, an open quote or bracket; settings are lines like "listen: :8080"`},
+		{"YAML that is a list", "- listen\n", "", `file FILE cannot be read as YAML settings (line 1): look there for a tab, a key that stands twice, an open quote or bracket; settings are lines like "listen: :8080"`},
+		{"duplicate key", "data: a\ndata: b\n", "", `file FILE cannot be read as YAML settings (line 2): look there for a tab, a key that stands twice, an open quote or bracket; settings are lines like "listen: :8080"`},
 		{"two documents", "# one\n---\ndata: a\n---\ndata: b\n", "", `file FILE holds several YAML documents: keep one, with no line --- after its beginning`},
 		// Kinds of values.
 		{"list for one value", "listen: [\":80\"]\n", "", `listen (file FILE) must be one value: write it on the line of its key, in quotes`},

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io/fs"
 	"log/slog"
+	"os"
 	"path/filepath"
 	"runtime"
 	"time"
@@ -62,6 +63,7 @@ func openRooms(ctx context.Context, cfg *config.Config, logger *slog.Logger) (_ 
 	if r.keys, err = openKeys(cfg, logger); err != nil {
 		return nil, err
 	}
+	logger.InfoContext(ctx, "signing", "kid", r.keys.List()[0].Kid, "published", len(r.keys.List()))
 	people, err := r.openFile(ctx, cfg, cfg.Customers.File, logger)
 	if err != nil {
 		return nil, err
@@ -172,6 +174,9 @@ func openMaster(cfg *config.Config, logger *slog.Logger) (*keys.Master, error) {
 		return nil, err
 	}
 	logger.Info("made the master key: refresh tokens depend on it, keep it with your backups", "file", path)
+	if _, err := os.Stat(filepath.Join(cfg.Data, databaseName)); err == nil {
+		logger.Warn("there is a database already: refresh tokens given out under another master key are void", "file", path)
+	}
 	return keys.OpenMaster(path)
 }
 

@@ -70,6 +70,9 @@ func (p process) serveCommand() *cobra.Command {
 
 func (p process) serve(cmd *cobra.Command, _ []string) error {
 	cfg, err := p.load(cmd)
+	if err == nil {
+		err = preflight(cfg)
+	}
 	if err != nil {
 		return err
 	}

@@ -66,13 +66,16 @@ func serve(ctx context.Context, cfg *config.Config, stdout, stderr io.Writer) er
 		err = fmt.Errorf("listener failed: %w", err)
 	case <-ctx.Done():
 		err = nil
-		logger.InfoContext(ctx, "stopping", "drain", cfg.Shutdown.Drain, "timeout", cfg.Shutdown.Timeout)
+		logger.InfoContext(ctx, "stopping", "drain", cfg.Shutdown.Drain.String(), "timeout", cfg.Shutdown.Timeout.String())
 	}
 	draining.Store(true)
 	if err == nil {
 		time.Sleep(cfg.Shutdown.Drain)
 	}
-	return errors.Join(err, stopAll(listeners, cfg.Shutdown.Timeout))
+	if err = errors.Join(err, stopAll(listeners, cfg.Shutdown.Timeout)); err == nil {
+		logger.InfoContext(ctx, "stopped")
+	}
+	return err
 }
 
 // listener is a bound socket and the server that will serve it.

@@ -1,12 +1,15 @@
 package main
 
 import (
+	"errors"
 	"fmt"
 	"io"
 
 	"github.com/spf13/cobra"
 
 	"github.com/glueauth/glueauth/config"
+	"github.com/glueauth/glueauth/keys"
+	"github.com/glueauth/glueauth/store/redisstore"
 )
 
 func (p process) configCommand() *cobra.Command {
@@ -29,11 +32,34 @@ func (p process) configCommand() *cobra.Command {
 	return p.group("config", "Look at the settings", show, &cobra.Command{
 		Use: "validate", Short: "Check the settings", Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			if _, err := p.load(cmd); err != nil {
+			cfg, err := p.load(cmd)
+			if err == nil {
+				err = preflight(cfg)
+			}
+			if err != nil {
 				return err
 			}
-			_, err := fmt.Fprintln(p.stdout, "the settings are valid")
+			_, err = fmt.Fprintln(p.stdout, "the settings are valid")
 			return err
 		},
 	})
+}
+
+// preflight looks at the settings that package config cannot judge, before anything is made or connected to.
+func preflight(cfg *config.Config) error {
+	if cfg.Keys.Master != "" {
+		if _, err := keys.ParseMaster(cfg.Keys.Master); err != nil {
+			return fmt.Errorf("master_key: %w", err)
+		}
+	}
+	if cfg.Redis.URL == "" {
+		if cfg.Redis.WaitReplicas > 0 {
+			return errors.New("redis.wait_replicas is set without redis.url: give the URL, or take it away")
+		}
+		return nil
+	}
+	if err := redisstore.Check(cfg.Redis.URL); err != nil {
+		return fmt.Errorf("redis.url: %w", err)
+	}
+	return nil
 }

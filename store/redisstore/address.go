@@ -10,6 +10,8 @@ import (
 
 	"github.com/redis/go-redis/v9"
 	"github.com/redis/go-redis/v9/maintnotifications"
+
+	"github.com/glueauth/glueauth/config/secret"
 )
 
 // poolSize is how many connections one process has to one node at most.
@@ -34,6 +36,12 @@ var errForm = errors.New("redis: the url has none of the forms redis://HOST:6379
 
 // String returns where the address is, for messages.
 func (a address) String() string { return strings.Join(a.hosts, ",") }
+
+// Check reports what is wrong with a URL, without showing it. It connects to nothing.
+func Check(url secret.Text) error {
+	_, err := parse(url.Reveal())
+	return err
+}
 
 // parse reads a URL. Its errors never show it.
 func parse(text string) (address, error) {

@@ -24,9 +24,9 @@ func TestStart(t *testing.T) {
 	node := storetest.RedisPort(t, "--cluster-enabled", "yes")
 	closed := "127.0.0.1:1"
 	for name, c := range map[string]struct{ url, want string }{
-		"refused":                   {"redis://user:" + password + "@" + closed, "dial: no connection; check that it runs"},
-		"no such socket":            {"unix:///nowhere/redis.sock", "dial: no connection"},
-		"no such host":              {"redis://nowhere.invalid", "dial: no connection"},
+		"refused":                   {"redis://user:" + password + "@" + closed, "dial: no connection (connection refused); check that it runs"},
+		"no such socket":            {"unix:///nowhere/redis.sock", "dial: no connection (no such file or directory)"},
+		"no such host":              {"redis://nowhere.invalid", "dial: no connection (no such host)"},
 		"password missing":          {locked.URL(), "noauth: it wants a password; give it in the url"},
 		"password wrong":            {"unix://:" + password + "@" + locked.Socket, "wrongpass: user or password in the url are wrong"},
 		"user not allowed":          {"unix://limited:" + password + "@" + locked.Socket, "noperm: its user may not"},

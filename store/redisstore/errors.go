@@ -88,7 +88,7 @@ func network(err error) (string, bool) {
 		return "timeout: it does not answer in time", true
 	}
 	if e, ok := errors.AsType[*net.OpError](err); ok && e.Op == "dial" {
-		return "dial: no connection; check that it runs and that the address is right", true
+		return "dial: no connection (" + reason(e.Err) + "); check that it runs and that the address is right", true
 	}
 	_, system := errors.AsType[syscall.Errno](err)
 	cut := system || errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF) || errors.Is(err, net.ErrClosed)
@@ -104,4 +104,15 @@ func refused(text string) string {
 		}
 	}
 	return "error: it refused the command; it must be Redis 6.2 or newer, or Valkey, with scripts allowed"
+}
+
+// reason is why a connection failed, without the address: the message around it has that already.
+func reason(err error) string {
+	if e, ok := errors.AsType[syscall.Errno](err); ok {
+		return e.Error()
+	}
+	if _, ok := errors.AsType[*net.DNSError](err); ok {
+		return "no such host"
+	}
+	return "it failed"
 }

@@ -60,7 +60,10 @@ func Open(ctx context.Context, path string, o Options) (*File, error) {
 	created := false
 	if _, err := os.Lstat(path); errors.Is(err, fs.ErrNotExist) {
 		if !o.Create {
-			return nil, fmt.Errorf("database %s does not exist: start \"glueauth serve\" once, which makes it, or name another data folder", path)
+			return nil, fmt.Errorf("database %s does not exist: glueauth makes one only in its own data folder, on the first start; put a copy there, or correct the path", path)
+		}
+		if _, err := os.Lstat(path + "-wal"); err == nil {
+			return nil, fmt.Errorf("database %s does not exist but its log %[1]s-wal does: restore the database, or move the log away too", path)
 		}
 		if created, err = create(ctx, path); err != nil {
 			return nil, fmt.Errorf("make database %s: %w", path, err)

@@ -268,7 +268,7 @@ func TestWhatCannotBeOpened(t *testing.T) {
 	}{
 		"a folder":              {dir, sqlitefile.Options{Create: true}, "is a directory"},
 		"unreadable":            {loop, sqlitefile.Options{Create: true}, "let this user read and write it"},
-		"absent":                {filepath.Join(dir, "absent.db"), sqlitefile.Options{}, "glueauth serve"},
+		"absent":                {filepath.Join(dir, "absent.db"), sqlitefile.Options{}, "glueauth makes one only in its own data folder"},
 		"absent, folder absent": {filepath.Join(dir, "no", "absent.db"), sqlitefile.Options{Create: true}, "make the folder"},
 		"a device":              {os.DevNull, sqlitefile.Options{Create: true}, "is not a regular file"},
 	} {
@@ -360,5 +360,20 @@ func TestAFileThatVanishedIsNotMadeAgainByItself(t *testing.T) {
 	}
 	if _, err := os.Stat(path); err == nil {
 		t.Error("made again")
+	}
+}
+
+func TestALogWithoutItsDatabaseIsLeftAlone(t *testing.T) {
+	t.Parallel()
+	path := filepath.Join(t.TempDir(), "glueauth.db")
+	if err := os.WriteFile(path+"-wal", []byte("the last commits"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	_, err := sqlitefile.Open(t.Context(), path, sqlitefile.Options{Create: true})
+	if err == nil || !strings.Contains(err.Error(), "-wal") {
+		t.Errorf("got %v", err)
+	}
+	if left, err := os.ReadFile(path + "-wal"); err != nil || string(left) != "the last commits" {
+		t.Errorf("the log is now %q (%v)", left, err)
 	}
 }

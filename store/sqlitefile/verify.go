@@ -13,6 +13,8 @@ import (
 	"strings"
 
 	"github.com/pressly/goose/v3"
+	"modernc.org/sqlite"
+	sqlite3 "modernc.org/sqlite/lib"
 )
 
 // The places in the first hundred bytes of every SQLite file (https://www.sqlite.org/fileformat.html#the_database_header).
@@ -56,6 +58,9 @@ func inspect(path string) (err error) {
 // verify proves that the database is whole and not newer than we are, and brings its tables up to date.
 func (f *File) verify(ctx context.Context, path string) error {
 	if err := whole(ctx, f.Read); err != nil {
+		if barred(err) {
+			return fmt.Errorf("database %s cannot be used: %w: let this user write to the file and its folder, and look whether the disk is full", path, err)
+		}
 		return fmt.Errorf("database %s is damaged: %w: restore it from a backup, or move it away to start with an empty database", path, err)
 	}
 	if err := f.Read.QueryRowContext(ctx, "SELECT id FROM instance").Scan(&f.ID); err != nil {
@@ -65,6 +70,22 @@ func (f *File) verify(ctx context.Context, path string) error {
 		return fmt.Errorf("database %s: %w", path, err)
 	}
 	return nil
+}
+
+// barred reports whether SQLite could not work with the file as it must, which says nothing of the file.
+func barred(err error) bool {
+	e, ok := errors.AsType[*sqlite.Error](err)
+	if !ok {
+		return false
+	}
+	const primary = 0xff // the low byte of every extended code
+	switch e.Code() & primary {
+	case sqlite3.SQLITE_PERM, sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED, sqlite3.SQLITE_READONLY, sqlite3.SQLITE_IOERR,
+		sqlite3.SQLITE_FULL, sqlite3.SQLITE_CANTOPEN:
+		return true
+	default:
+		return false
+	}
 }
 
 func whole(ctx context.Context, db *sql.DB) error {
