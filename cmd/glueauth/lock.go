@@ -52,5 +52,8 @@ func writePID(file *os.File) error {
 	return err
 }
 
-// release drops the lock; the file stays, for removing it would let two servers hold two locks of one name.
-func (l *dataLock) release() error { return l.file.Close() }
+// release drops the lock; the file stays, for removing it would let two servers hold two locks of one name. Closing alone
+// would not do while a process that was just forked still has the descriptor.
+func (l *dataLock) release() error {
+	return errors.Join(syscall.Flock(int(l.file.Fd()), syscall.LOCK_UN), l.file.Close())
+}
