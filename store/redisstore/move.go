@@ -9,22 +9,15 @@ import (
 	"strings"
 	"time"
 
-	"github.com/redis/go-redis/v9/logging"
-
 	"github.com/glueauth/glueauth/store"
 )
 
 // OpenSource connects to a server whose sessions are to be exported. Unlike [Open] it writes nothing there, so the server
 // may be a replica, or full.
 func OpenSource(ctx context.Context, o Options) (*Store, error) {
-	a, err := parse(o.URL.Reveal())
+	s, a, err := connect(o)
 	if err != nil {
 		return nil, err
-	}
-	logging.Disable() // as Open does
-	s := &Store{servers: a.connect(), offset: o.ClockOffset}
-	if s.offset == nil {
-		s.offset = func() time.Duration { return 0 }
 	}
 	if _, err := s.Running(ctx); err != nil {
 		return nil, errors.Join(fmt.Errorf("open the session store at %s: %w", a, err), s.Close())
@@ -47,7 +40,7 @@ func (s *Store) Count(ctx context.Context) (int, error) {
 // Export yields each session that has not expired, some of them twice. After an error it yields nothing more.
 func (s *Store) Export(ctx context.Context) iter.Seq2[store.Exported, error] {
 	return func(yield func(store.Exported, error) bool) {
-		export, err := moving("export.lua")
+		export, err := operation("export.lua")
 		if err != nil {
 			yield(store.Exported{}, err)
 			return
@@ -71,7 +64,7 @@ func (s *Store) Export(ctx context.Context) iter.Seq2[store.Exported, error] {
 
 // Import takes sessions of another store in and says what became of them. After an error some of them may be in.
 func (s *Store) Import(ctx context.Context, batch []store.Exported) (result store.ImportResult, err error) {
-	take, err := moving("import.lua")
+	take, err := operation("import.lua")
 	if err != nil {
 		return result, err
 	}
@@ -96,15 +89,6 @@ func (s *Store) Import(ctx context.Context, batch []store.Exported) (result stor
 		}
 	}
 	return result, err
-}
-
-func moving(name string) (script, error) {
-	record, recordErr := texts.ReadFile("record.lua")
-	operation, err := texts.ReadFile(name)
-	if err := errors.Join(recordErr, err); err != nil {
-		return script{}, fmt.Errorf("read the scripts: %w", err)
-	}
-	return named(string(record) + string(operation)), nil
 }
 
 // importing returns the call that imports a session.

@@ -65,20 +65,11 @@ type Store struct {
 // runs scripts and takes writes, that the keys of a customer share a slot, and that there are enough replicas. Its error is
 // one line with the remedy and without the password.
 func Open(ctx context.Context, o Options) (*Store, error) {
-	a, err := parse(o.URL.Reveal())
+	s, a, err := connect(o)
 	if err != nil {
 		return nil, err
 	}
-	all, err := readScripts()
-	if err != nil {
-		return nil, err
-	}
-	logging.Disable() // the library would write to stderr by itself; whatever it has to say comes back as an error
-	s := &Store{servers: a.connect(), scripts: all, confirm: o.WaitReplicas, offset: o.ClockOffset}
-	if s.offset == nil {
-		s.offset = func() time.Duration { return 0 }
-	}
-	err = s.servers.teach(ctx, all)
+	err = s.servers.teach(ctx, s.scripts)
 	if err == nil {
 		err = s.probe(ctx, s.confirm)
 	}
@@ -86,6 +77,24 @@ func Open(ctx context.Context, o Options) (*Store, error) {
 		return nil, errors.Join(fmt.Errorf("open the session store at %s: %w", a, err), s.Close())
 	}
 	return s, nil
+}
+
+// connect makes the store; the first call opens the first connection.
+func connect(o Options) (*Store, address, error) {
+	a, err := parse(o.URL.Reveal())
+	if err != nil {
+		return nil, address{}, err
+	}
+	all, err := readScripts()
+	if err != nil {
+		return nil, address{}, err
+	}
+	logging.Disable() // the library would write to stderr by itself; whatever it has to say comes back as an error
+	s := &Store{servers: a.connect(), scripts: all, confirm: o.WaitReplicas, offset: o.ClockOffset}
+	if s.offset == nil {
+		s.offset = func() time.Duration { return 0 }
+	}
+	return s, a, nil
 }
 
 // Close closes the connections. Calls that are still under way fail.

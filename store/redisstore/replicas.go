@@ -2,8 +2,6 @@ package redisstore
 
 import (
 	"context"
-	"crypto/sha1" //nolint:gosec // how Redis names scripts
-	"encoding/hex"
 	"errors"
 	"fmt"
 	"strings"
@@ -66,10 +64,4 @@ func (s *Store) Running(ctx context.Context) (bool, error) {
 		return false, unavailable(errAnswer)
 	}
 	return running, nil
-}
-
-// named gives a script the name by which servers know it.
-func named(text string) script {
-	sum := sha1.Sum([]byte(text)) //nolint:gosec // how Redis names scripts
-	return script{sha: hex.EncodeToString(sum[:]), text: text}
 }

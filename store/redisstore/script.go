@@ -4,6 +4,7 @@ import (
 	"crypto/sha1" //nolint:gosec // how Redis names scripts
 	"embed"
 	"encoding/hex"
+	"errors"
 	"fmt"
 )
 
@@ -16,18 +17,26 @@ type script struct{ sha, text string }
 type scripts struct{ probe, open, rotate, end script }
 
 func readScripts() (all scripts, err error) {
-	record, err := texts.ReadFile("record.lua")
-	if err != nil {
-		return all, fmt.Errorf("read the scripts: %w", err)
-	}
 	for name, s := range map[string]*script{"probe.lua": &all.probe, "open.lua": &all.open, "rotate.lua": &all.rotate, "end.lua": &all.end} {
-		operation, err := texts.ReadFile(name)
-		if err != nil {
-			return all, fmt.Errorf("read the scripts: %w", err)
+		if *s, err = operation(name); err != nil {
+			return all, err
 		}
-		s.text = string(record) + string(operation)
-		sum := sha1.Sum([]byte(s.text)) //nolint:gosec // how Redis names scripts
-		s.sha = hex.EncodeToString(sum[:])
 	}
 	return all, nil
+}
+
+// operation returns a script on the records, which begins with record.lua.
+func operation(name string) (script, error) {
+	record, recordErr := texts.ReadFile("record.lua")
+	text, err := texts.ReadFile(name)
+	if err := errors.Join(recordErr, err); err != nil {
+		return script{}, fmt.Errorf("read the scripts: %w", err)
+	}
+	return named(string(record) + string(text)), nil
+}
+
+// named gives a script the name by which servers know it.
+func named(text string) script {
+	sum := sha1.Sum([]byte(text)) //nolint:gosec // how Redis names scripts
+	return script{sha: hex.EncodeToString(sum[:]), text: text}
 }
