@@ -5,16 +5,16 @@ import (
 	"time"
 )
 
-// Exported is one session that is to move to another store, living or ended, and the record of its subject there.
+// Snapshot is one session as it stands in a store, living or ended, and the record of its subject there.
 //
 // Sessions move in two calls of a store. Export yields each session that has not expired, in no order and possibly twice.
 // Import takes some of them in, each in one atomic step, so a move that was broken off can be repeated. What an import may
-// change is decided by [Exported.Merge]: it never revives what has ended in either store, and never puts a session back
+// change is decided by [Snapshot.Merge]: it never revives what has ended in either store, and never puts a session back
 // that is further on in the target. The source must stand still meanwhile; the target may be in use.
 //
 // A customer who has signed in at the target before his sessions arrive keeps only the one side's: sessions of two epochs
 // cannot both live.
-type Exported struct {
+type Snapshot struct {
 	Session
 	Record *SubjectRecord // nil when there is none, so that the session is dead
 }
@@ -29,7 +29,7 @@ type ImportResult struct {
 // Merge decides what becomes of e in a store that has that session as there and its subject's record as subject, at the
 // store's time now; nil stands for absent and, for the subject, also for expired. It reports whether e.Session is to be
 // written in the place of there, and returns the record to write for the subject, nil when that stays as it is.
-func (e Exported) Merge(there *Session, subject *SubjectRecord, now time.Time) (write bool, record *SubjectRecord) {
+func (e Snapshot) Merge(there *Session, subject *SubjectRecord, now time.Time) (write bool, record *SubjectRecord) {
 	if !now.Before(e.ExpiresAt) {
 		return false, nil
 	}
@@ -65,7 +65,7 @@ func (s Session) FurtherThan(o Session) bool {
 // replaced reports whether the subject's epoch at the source came after the one in the target. Epochs have no order, but a
 // store in which the session carries the other's current epoch, and another one is current, has replaced it. Without
 // such a trace the record that was raised further is the later one, for nothing lowers it.
-func (e Exported) replaced(subject SubjectRecord, there *Session) bool {
+func (e Snapshot) replaced(subject SubjectRecord, there *Session) bool {
 	switch {
 	case e.Record == nil || e.Record.Epoch == subject.Epoch:
 		return false
@@ -73,17 +73,42 @@ func (e Exported) replaced(subject SubjectRecord, there *Session) bool {
 		return false
 	case e.Epoch == subject.Epoch:
 		return true
+	case !e.Record.Floor.Equal(subject.Floor):
+		return e.Record.Floor.After(subject.Floor)
 	default:
 		return e.Record.ExpiresAt.After(subject.ExpiresAt)
 	}
 }
 
 // raise has the subject's record last as long as the session that is written, and as its own epoch lasted at the source.
-func (e Exported) raise(r *SubjectRecord, write bool) {
+func (e Snapshot) raise(r *SubjectRecord, write bool) {
 	if write && e.ExpiresAt.After(r.ExpiresAt) {
 		r.ExpiresAt = e.ExpiresAt
 	}
+	if e.Record != nil && e.Record.Floor.After(r.Floor) {
+		r.Floor, r.FloorCause, r.FloorFrom = e.Record.Floor, e.Record.FloorCause, e.Record.FloorFrom
+	}
 	if e.Record != nil && e.Record.Epoch == r.Epoch && e.Record.ExpiresAt.After(r.ExpiresAt) {
 		r.ExpiresAt = e.Record.ExpiresAt
+	}
+}
+
+// State returns why the session of the snapshot may not be used any more, and since when as far as that is known, at the
+// store's time now. It returns the empty cause for one that lives.
+func (e Snapshot) State(now time.Time) (Cause, time.Time) {
+	expired := !now.Before(e.ExpiresAt)
+	switch {
+	case !e.EndedAt.IsZero():
+		return e.Cause, e.EndedAt
+	case expired && (e.Record == nil || e.Record.Floor.IsZero() || !e.Record.Floor.Before(e.ExpiresAt)):
+		return CauseExpired, e.ExpiresAt // whatever came later
+	case e.Record == nil || e.Record.Epoch != e.Epoch && e.Record.FloorCause == "":
+		return CauseEpoch, time.Time{}
+	case e.Record.Epoch != e.Epoch:
+		return e.Record.FloorCause, e.Record.Floor
+	case expired:
+		return CauseExpired, e.ExpiresAt
+	default:
+		return "", time.Time{}
 	}
 }

@@ -27,11 +27,25 @@ type Rotation struct {
 	Password        PasswordMark
 	IgnorePassword  bool // refresh.customer_check: observe
 	Device          DeviceMark
+	From            Visitor
 	RetryKey        RetryDigest
 	Lifetime        time.Duration // of the successor
 	Windows         Windows
 	ReuseKeepsAlive bool // refresh.reuse: observe
+
+	SignOut    SignOut
+	FreshEpoch Epoch // of the subject, where SignOut asks for one
 }
+
+// SignOut is which sessions a [Rotation] ends if its token may be used.
+type SignOut string
+
+// The ways to sign out with a refresh token. To end only its own session is an [Ending], for which any generation will do.
+const (
+	SignOutNone   SignOut = ""
+	SignOutOthers SignOut = "others" // all but its own, which goes on under the fresh epoch
+	SignOutAll    SignOut = "all"    // its own too; no token is handed out
+)
 
 // Outcome is the row of the table that decided a [Rotation].
 type Outcome string
@@ -60,20 +74,42 @@ type RotateResult struct {
 	Generation uint32    // to hand out
 	ExpiresAt  time.Time // of Generation
 	Scopes     []string  // the session's, after the call
+	Other      Visitor   // of a reuse: who was answered last
 }
 
 // Rotate decides a rotation of a living session at the store's time now and changes the record accordingly; it reports
 // whether the record changed. It is the table as code, for stores that run Go inside their transaction: the first row
-// that fits decides. epoch is that of the subject's record, nil when there is none.
-func (s *Session) Rotate(r Rotation, epoch *Epoch, now time.Time) (result RotateResult, changed bool) {
-	if refusal, changed := s.refuse(r, epoch, now); refusal.Outcome != "" {
+// that fits decides. subject is the subject's record, nil when there is none; it changes with a sign-out, and a token
+// that is handed out makes it last as long.
+func (s *Session) Rotate(r Rotation, subject *SubjectRecord, now time.Time) (result RotateResult, changed bool) {
+	if refusal, changed := s.refuse(r, subject, now); refusal.Outcome != "" {
 		return refusal, changed
 	}
-	g := r.Generation
 	outcome := s.row(r, now)
-	if s.exhausted(outcome, g) {
-		return RotateResult{Outcome: Refused, Cause: CauseExhausted}, s.end(CauseExhausted, now)
+	switch {
+	case outcome == Refused: // signed out with the rest
+		return RotateResult{Outcome: Refused, Cause: CauseEpoch}, false
+	case outcome == Reused:
+		return s.reuse(r, now)
+	case r.SignOut == SignOutAll:
+		subject.EndAll(r.endingAll(), now)
+		return RotateResult{Outcome: outcome}, s.end(CauseAll, r.From, now)
+	case s.exhausted(outcome, r.Generation):
+		return RotateResult{Outcome: Refused, Cause: CauseExhausted}, s.end(CauseExhausted, r.From, now)
 	}
+	s.answer(r, outcome, now)
+	if r.SignOut == SignOutOthers {
+		s.signOutOthers(r, subject, now)
+	}
+	if s.ExpiresAt.After(subject.ExpiresAt) {
+		subject.ExpiresAt = s.ExpiresAt
+	}
+	return RotateResult{Outcome: outcome, Generation: s.Cur, ExpiresAt: s.ExpiresAt, Scopes: slices.Clone(s.Scopes)}, true
+}
+
+// answer writes what rows 4 to 9 write.
+func (s *Session) answer(r Rotation, outcome Outcome, now time.Time) {
+	g := r.Generation
 	switch outcome {
 	case Rotated, Healed:
 		s.advance(g, outcome == Healed, now)
@@ -81,27 +117,75 @@ func (s *Session) Rotate(r Rotation, epoch *Epoch, now time.Time) (result Rotate
 	case Displaced:
 		s.Uses[g%RememberedUses] = seconds(now)
 		s.note(r, s.Cur+1, now)
-	case Replayed:
-		s.Replays++
 	default:
-		if r.ReuseKeepsAlive && !s.displaced(g) {
-			return RotateResult{Outcome: Reused, Cause: CauseReuse}, false
-		}
-		return RotateResult{Outcome: Reused, Cause: CauseReuse}, s.end(CauseReuse, now)
+		s.Replays++
 	}
+	s.Last = r.From
+	s.happened(happening(outcome), g, r.From, now)
 	if r.ScopeGiven && r.NarrowScopes {
 		s.Scopes = slices.Clone(r.Scopes)
 	}
-	return RotateResult{Outcome: outcome, Generation: s.Cur, ExpiresAt: s.ExpiresAt, Scopes: slices.Clone(s.Scopes)}, true
+}
+
+// reuse is row 10.
+func (s *Session) reuse(r Rotation, now time.Time) (RotateResult, bool) {
+	s.happened(WasReused, r.Generation, r.From, now)
+	if !r.ReuseKeepsAlive || s.displaced(r.Generation) {
+		s.EndedAt, s.Cause = Whole(now), CauseReuse // the entry says who
+	}
+	return RotateResult{Outcome: Reused, Cause: CauseReuse, Other: s.Last}, true
+}
+
+// signOutOthers gives the subject and this session a fresh epoch. All earlier generations are signed out with the rest: a
+// copy that comes back is refused, but it is no theft, or a tab that the customer had forgotten would sign him out. Of the
+// presented one a lost answer can be retried, as in row 6.
+func (s *Session) signOutOthers(r Rotation, subject *SubjectRecord, now time.Time) {
+	g := r.Generation
+	use := s.Uses[g%RememberedUses]
+	if s.Shut != s.Base { // from now on the answer may be lost; a retry of this call does not count
+		use = seconds(now)
+	}
+	s.Uses = [RememberedUses]uint32{}
+	s.Uses[g%RememberedUses] = use
+	s.RetryKey = r.RetryKey
+	s.Shut = s.Base
+	s.Epoch = r.FreshEpoch
+	subject.EndAll(r.endingAll(), now)
+	s.happened(SignedOthers, g, r.From, now)
+}
+
+func (r Rotation) endingAll() EndingAll {
+	return EndingAll{Subject: r.Subject, FreshEpoch: r.FreshEpoch, Cause: CauseEpoch, From: r.From}
+}
+
+// EndAll ends all sessions of a subject at the store's time now, but those that carry the fresh epoch. r is his record,
+// zero when there is none.
+func (r *SubjectRecord) EndAll(e EndingAll, now time.Time) {
+	r.Epoch = e.FreshEpoch
+	r.Floor, r.FloorCause, r.FloorFrom = Whole(now), e.Cause, e.From.Address
+	if life := r.Floor.Add(FloorLife); life.After(r.ExpiresAt) {
+		r.ExpiresAt = life
+	}
+}
+
+// End ends a session at the store's time now and reports whether it did. subject is the subject's record, nil when there is
+// none.
+func (s *Session) End(e Ending, subject *SubjectRecord, now time.Time) bool {
+	switch {
+	case e.Client != "" && e.Client != s.Client, !now.Before(s.ExpiresAt), subject == nil, subject.Epoch != s.Epoch:
+		return false
+	default:
+		return s.end(e.Cause, e.From, now)
+	}
 }
 
 // refuse is rows 1 to 3: what ends or refuses a rotation whatever its generation. An empty result means that none fits.
-func (s *Session) refuse(r Rotation, epoch *Epoch, now time.Time) (result RotateResult, changed bool) {
+func (s *Session) refuse(r Rotation, subject *SubjectRecord, now time.Time) (result RotateResult, changed bool) {
 	if s.EndedAt.IsZero() && !now.Before(s.ExpiresAt) { // row 1: it only waits to be deleted
 		return RotateResult{Outcome: Refused, Cause: CauseExpired}, false
 	}
-	if cause, dead := s.dead(r, epoch); dead { // row 1
-		return RotateResult{Outcome: Refused, Cause: cause}, s.end(cause, now)
+	if cause, dead := s.dead(r, subject); dead { // row 1
+		return RotateResult{Outcome: Refused, Cause: cause}, s.end(cause, r.From, now)
 	}
 	if r.Client != s.Client { // row 2
 		return RotateResult{Outcome: OtherClient}, false
@@ -113,11 +197,11 @@ func (s *Session) refuse(r Rotation, epoch *Epoch, now time.Time) (result Rotate
 }
 
 // dead is row 1: why the session may not be used at all.
-func (s *Session) dead(r Rotation, epoch *Epoch) (Cause, bool) {
+func (s *Session) dead(r Rotation, subject *SubjectRecord) (Cause, bool) {
 	switch {
 	case !s.EndedAt.IsZero():
 		return s.Cause, true
-	case epoch == nil || *epoch != s.Epoch:
+	case subject == nil || subject.Epoch != s.Epoch:
 		return CauseEpoch, true
 	case !r.IgnorePassword && s.Password != r.Password:
 		return CausePassword, true
@@ -132,6 +216,8 @@ func (s *Session) row(r Rotation, now time.Time) Outcome {
 	age, used := s.age(g, now)
 	within := func(window time.Duration) bool { return used && age <= window }
 	switch {
+	case s.Shut > 0 && g <= s.Shut:
+		return s.shut(r, within)
 	case g == s.Cur:
 		return Rotated
 	case g > s.Cur:
@@ -143,6 +229,14 @@ func (s *Session) row(r Rotation, now time.Time) Outcome {
 	default:
 		return Reused
 	}
+}
+
+// shut is row 6 for what was signed out with the rest: a lost answer of that very call.
+func (s *Session) shut(r Rotation, within func(time.Duration) bool) Outcome {
+	if s.Base == s.Shut && r.RetryKey == s.RetryKey && within(r.Windows.Replay) {
+		return Replayed
+	}
+	return Refused
 }
 
 // repeats is rows 6, 7 and 9. Row 9 may stand before row 8, for no generation fits both.
@@ -237,11 +331,12 @@ func (s *Session) note(r Rotation, successor uint32, now time.Time) {
 }
 
 // end ends a living session and reports whether it did.
-func (s *Session) end(cause Cause, now time.Time) bool {
+func (s *Session) end(cause Cause, from Visitor, now time.Time) bool {
 	if !s.EndedAt.IsZero() {
 		return false
 	}
 	s.EndedAt, s.Cause = Whole(now), cause
+	s.happened(Ended, 0, from, now)
 	return true
 }
 

@@ -1,10 +1,13 @@
 package store_test
 
 import (
+	"net/netip"
+	"slices"
 	"testing"
 	"time"
 
 	"github.com/google/go-cmp/cmp"
+	"github.com/google/go-cmp/cmp/cmpopts"
 
 	"github.com/glueauth/glueauth/store"
 )
@@ -13,6 +16,10 @@ import (
 // no store can be brought to within reasonable time.
 
 func noon() time.Time { return time.Date(2026, 11, 1, 12, 0, 0, 0, time.UTC) }
+
+func diff(want, got any) string {
+	return cmp.Diff(want, got, cmpopts.EquateComparable(netip.Addr{}))
+}
 
 // at returns a session that stands at the given generations, its base just used.
 func at(base, cur uint32) store.Session {
@@ -67,8 +74,8 @@ func TestTheNewestGenerationThereCanBe(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			s := c.session
-			got, changed := s.Rotate(refresh(c.g), &s.Epoch, noon())
-			if diff := cmp.Diff(c.want, got); diff != "" || !changed {
+			got, changed := s.Rotate(refresh(c.g), &store.SubjectRecord{Epoch: s.Epoch}, noon())
+			if diff := diff(c.want, got); diff != "" || !changed {
 				t.Errorf("changed %v, result %s", changed, diff)
 			}
 			if s.Cause != c.ends || s.EndedAt.IsZero() != (c.ends == "") {
@@ -92,11 +99,11 @@ func TestARecordPastItsExpiryIsAsGoodAsGoneAndUntouched(t *testing.T) {
 			t.Parallel()
 			s := at(3, 4)
 			before := s
-			got, changed := s.Rotate(refresh(4), &s.Epoch, c.now)
+			got, changed := s.Rotate(refresh(4), &store.SubjectRecord{Epoch: s.Epoch}, c.now)
 			if got.Cause != c.want || changed != (c.want == "") {
 				t.Errorf("%+v, changed %v", got, changed)
 			}
-			if diff := cmp.Diff(before, s); c.want != "" && diff != "" {
+			if diff := diff(before, s); c.want != "" && diff != "" {
 				t.Error(diff)
 			}
 		})
@@ -110,7 +117,47 @@ func TestAnEndedRecordKeepsItsCauseAndTime(t *testing.T) {
 	before := s
 	got, changed := s.Rotate(refresh(4), nil, noon().Add(time.Minute))
 	want := store.RotateResult{Outcome: store.Refused, Cause: store.CauseBlocked}
-	if diff := cmp.Diff(want, got) + cmp.Diff(before, s); diff != "" || changed {
+	if diff := diff(want, got) + diff(before, s); diff != "" || changed {
 		t.Errorf("changed %v: %s", changed, diff)
+	}
+}
+
+func TestWhatHappensToACopyStaysThere(t *testing.T) {
+	t.Parallel()
+	s := at(3, 4)
+	record := &store.SubjectRecord{Epoch: s.Epoch}
+	for range 2 { // the second one counts the first one's entry up
+		s.Rotate(refresh(3), record, noon())
+		before, again := s, s
+		entries := slices.Clone(s.Timeline)
+		again.Rotate(refresh(3), record, noon())
+		if diff := diff(entries, before.Timeline); diff != "" {
+			t.Error(diff)
+		}
+	}
+}
+
+func TestAnEntryThatIsFullIsFollowedByAnother(t *testing.T) {
+	t.Parallel()
+	s := at(3, 4)
+	s.Timeline = []store.Entry{{At: noon(), What: store.WasReplayed, Generation: 3, Count: 1<<16 - 2}}
+	for range 2 {
+		s.Rotate(refresh(3), &store.SubjectRecord{Epoch: s.Epoch}, noon().Add(time.Second))
+	}
+	later := noon().Add(time.Second)
+	want := []store.Entry{
+		{At: later, What: store.WasReplayed, Generation: 3, Count: 1<<16 - 1},
+		{At: later, What: store.WasReplayed, Generation: 3, Count: 1},
+	}
+	if diff := diff(want, s.Timeline); diff != "" {
+		t.Error(diff)
+	}
+}
+
+func TestGenerationNoughtIsNotShutByASignOutThatNeverWas(t *testing.T) {
+	t.Parallel()
+	s := at(0, 0)
+	if got, _ := s.Rotate(refresh(0), &store.SubjectRecord{Epoch: s.Epoch}, noon()); got.Outcome != store.Rotated {
+		t.Errorf("%+v", got)
 	}
 }

@@ -12,14 +12,17 @@
 // Nothing in the record is a credential: the session id stands in the token only, the record is found by its name, the
 // hash of that id. Beside it lives one small [SubjectRecord] for each customer, with the epoch his sessions must carry.
 //
-// Three rules hold for every store:
+// Four rules hold for every store:
 //
 //   - Absence means invalid. A session whose record, or whose subject's record, is gone is refused; losing data may sign
 //     somebody out and never revives a dead token.
-//   - Open, Rotate and End are each one atomic step, also against each other and over processes. Two calls never see
-//     the same state and both change it.
+//   - Open, Rotate, End and EndAll are each one atomic step, also against each other and over processes. Two calls never
+//     see the same state and both change it. What a step does to a session's timeline is part of the step.
+//   - EndAll costs the same however many sessions there are: it replaces the epoch and leaves the sessions as they are.
 //   - A store that cannot say (down, slow, full, read-only) returns an error that wraps [ErrUnavailable]. The caller
 //     may ask again: a call that was carried out although its answer was lost is answered by the table as a replay.
+//
+// Whatever has ended or expired is kept for [Remembered] after its expiry, so that an operator can be told why.
 //
 // Rotate decides by the table in rotate.go, with ages by the store's own clock; callers pass durations.
 // The suite in storetest is this contract as tests.
@@ -28,6 +31,7 @@ package store
 import (
 	"encoding/hex"
 	"errors"
+	"net/netip"
 	"time"
 
 	"github.com/glueauth/glueauth/config/secret"
@@ -91,6 +95,18 @@ const MaxGeneration = 1<<32 - 2
 // RememberedUses is for how many generations a session remembers when they were used.
 const RememberedUses = 16
 
+// Remembered is for how long a session's record outlives its expiry.
+const Remembered = 24 * time.Hour
+
+// AgentLength is how many bytes of a user agent a [Visitor] keeps.
+const AgentLength = 32
+
+// Visitor is where a call came from. It is shown to operators and never compared; the device mark is what decides.
+type Visitor struct {
+	Address netip.Addr // without a zone; the zero address for an operator, or when it is not known
+	Agent   string     // the user agent, cut to AgentLength bytes
+}
+
 // Session is the record of one sign-in. Times are whole seconds of the store's own clock, in UTC.
 type Session struct {
 	Name     SessionName
@@ -108,6 +124,13 @@ type Session struct {
 	RetryKey RetryDigest // of the newest rotation
 	Device   DeviceMark  // of the newest rotation, of the sign-in before the first one
 	Replays  uint32      // answers given twice
+	// Shut is the newest generation used when the customer signed out everywhere else from this session, 0 for never.
+	// What is not newer was signed out with the rest, but for a lost answer of that call itself.
+	Shut uint32
+
+	First    Visitor // of the sign-in
+	Last     Visitor // of the newest call that was answered with a token
+	Timeline []Entry // the newest TimelineLength entries, the oldest first
 
 	StartedAt time.Time
 	RotatedAt time.Time // the newest rotation, the sign-in before the first one
@@ -122,7 +145,16 @@ type Session struct {
 type SubjectRecord struct {
 	Epoch     Epoch
 	ExpiresAt time.Time // at least the latest expiry of his sessions
+
+	// Floor is when all his sessions were ended at once, to the second, zero for never: what he held before is void, a
+	// shop's own refresh token too. FloorCause and FloorFrom say why, and from where.
+	Floor      time.Time
+	FloorCause Cause
+	FloorFrom  netip.Addr
 }
+
+// FloorLife is for how long at least a floor is kept: no refresh token of a shop lives longer.
+const FloorLife = 31 * 24 * time.Hour
 
 // Cause says why a session ended or was refused. It goes into records, logs and metric labels.
 type Cause string
@@ -131,7 +163,10 @@ type Cause string
 const (
 	CauseMissing     Cause = "store_lost"        // genuine token, no record
 	CauseExpired     Cause = "expired"           // by the store's clock, which is ahead of the caller's
-	CauseEpoch       Cause = "signed_out"        // the subject's epoch was replaced, or his record is gone
+	CauseEpoch       Cause = "signed_out"        // everywhere: the subject's epoch was replaced, or his record is gone
+	CauseAll         Cause = "signed_out_all"    // with this session, its customer signed out everywhere
+	CauseRevoked     Cause = "revoked"           // by its own client (RFC 7009)
+	CauseOperator    Cause = "operator"          // by an operator
 	CausePassword    Cause = "password_changed"  // another password hash than at sign-in
 	CauseReuse       Cause = "reuse"             // a generation came back that only a second holder can have
 	CauseExhausted   Cause = "exhausted"         // MaxGeneration was reached
@@ -149,6 +184,7 @@ type SignIn struct {
 	Scopes     []string
 	Password   PasswordMark
 	Device     DeviceMark
+	From       Visitor
 	FreshEpoch Epoch         // taken where the subject has no record yet
 	Lifetime   time.Duration // of the first generation
 	MaxLife    time.Duration // of the session
@@ -159,4 +195,21 @@ type SignIn struct {
 type SignedIn struct {
 	ExpiresAt time.Time // of generation 1
 	Ended     int       // sessions that the cap ended
+}
+
+// Ending asks a store to end one session.
+type Ending struct {
+	Subject Subject
+	Name    SessionName
+	Client  string // empty: whoever's it is; else nothing happens unless it is this client's
+	Cause   Cause
+	From    Visitor
+}
+
+// EndingAll asks a store to end all sessions of a subject, by giving him a fresh epoch.
+type EndingAll struct {
+	Subject    Subject
+	FreshEpoch Epoch
+	Cause      Cause
+	From       Visitor
 }

@@ -1,6 +1,7 @@
 package storetest
 
 import (
+	"net/netip"
 	"slices"
 	"time"
 
@@ -8,19 +9,24 @@ import (
 )
 
 // model is the rotation table, written down a second time and without regard to cost: it
-// keeps every use that ever was, and asks them all each time.
+// keeps every use that ever was, and asks them all each time. So it does with what is told about the session.
 type model struct {
 	in        store.SignIn
 	epoch     store.Epoch
 	scopes    []string
 	cur, base uint32
 	uses      []use
+	parting   parting
 	key       store.RetryDigest
 	device    store.DeviceMark
+	started   time.Time
 	rotated   time.Time
 	expires   time.Time
 	ends      time.Time
 	ended     store.Cause
+	endedAt   time.Time
+	last      store.Visitor
+	told      []store.Entry // each thing that happened, counted once
 }
 
 // use is one call that gave generation g a newer successor.
@@ -29,88 +35,159 @@ type use struct {
 	at time.Time
 }
 
+// parting is the newest sign-out of others from this session.
+type parting struct {
+	shut uint32 // the base then
+	use         // its generation, and when it was first carried out
+	key  store.RetryDigest
+}
+
 // customer is the model of one subject.
 type customer struct {
-	epoch    store.Epoch
-	until    time.Time
+	record   store.SubjectRecord
 	sessions []*model
 }
 
 func (c *customer) signIn(in store.SignIn, now time.Time) store.SignedIn {
 	m := &model{
-		in: in, scopes: in.Scopes, cur: 1, device: in.Device, rotated: now,
+		in: in, scopes: in.Scopes, cur: 1, device: in.Device, started: now, rotated: now, last: in.From,
 		expires: now.Add(in.Lifetime), ends: now.Add(in.MaxLife),
 	}
 	if m.expires.After(m.ends) {
 		m.expires = m.ends
 	}
-	if !c.until.After(now) {
-		c.epoch = in.FreshEpoch
+	if !c.record.ExpiresAt.After(now) {
+		c.record = store.SubjectRecord{Epoch: in.FreshEpoch}
 	}
-	m.epoch = c.epoch
-	others := slices.DeleteFunc(slices.Clone(c.sessions), func(o *model) bool { return !o.living(now) || o.epoch != c.epoch })
+	m.epoch = c.record.Epoch
+	others := slices.DeleteFunc(slices.Clone(c.sessions), func(o *model) bool { return !c.usable(o, now) })
 	slices.SortFunc(others, func(a, b *model) int { return a.rotated.Compare(b.rotated) })
 	surplus := max(0, len(others)+1-in.MaxOpen)
 	for _, o := range others[:surplus] {
-		o.ended = store.CauseTooMany
+		o.end(store.CauseTooMany, in.From, now)
 	}
 	c.sessions = append(c.sessions, m)
-	c.keep(m)
+	c.keep(m.expires)
 	return store.SignedIn{ExpiresAt: m.expires, Ended: surplus}
 }
 
-func (c *customer) keep(m *model) {
-	if c.until.Before(m.expires) {
-		c.until = m.expires
+func (c *customer) keep(until time.Time) {
+	if c.record.ExpiresAt.Before(until) {
+		c.record.ExpiresAt = until
 	}
 }
 
-func (c *customer) end(m *model, cause store.Cause, now time.Time) bool {
-	if !m.living(now) {
+func (c *customer) usable(m *model, now time.Time) bool {
+	return m.ended == "" && m.expires.After(now) && m.epoch == c.record.Epoch
+}
+
+func (c *customer) end(m *model, e store.Ending, now time.Time) bool {
+	if !c.usable(m, now) || e.Client != "" && e.Client != m.in.Client {
 		return false
 	}
-	m.ended = cause
+	m.end(e.Cause, e.From, now)
 	return true
 }
 
-func (m *model) living(now time.Time) bool { return m.ended == "" && m.expires.After(now) }
+func (c *customer) endAll(fresh store.Epoch, cause store.Cause, from netip.Addr, now time.Time) {
+	until := now.Add(31 * day)
+	if c.record.ExpiresAt.After(now) {
+		until = later(until, c.record.ExpiresAt)
+	}
+	c.record = store.SubjectRecord{Epoch: fresh, ExpiresAt: until, Floor: now, FloorCause: cause, FloorFrom: from}
+}
+
+func (m *model) end(cause store.Cause, from store.Visitor, now time.Time) {
+	m.ended, m.endedAt = cause, now
+	m.tell(store.Ended, 0, from, now)
+}
+
+func (m *model) tell(what store.Happening, g uint32, from store.Visitor, now time.Time) {
+	m.told = append(m.told, store.Entry{At: now, What: what, Generation: g, Address: from.Address, Count: 1})
+}
+
+// timeline is the newest lines of all that was told, with what was told several times in a row in one.
+func (m *model) timeline() []store.Entry {
+	var lines []store.Entry
+	for _, e := range m.told {
+		if n := len(lines); n > 0 {
+			before := lines[n-1]
+			before.At, before.Count = e.At, 1
+			if before == e {
+				lines[n-1].At = e.At
+				lines[n-1].Count++
+				continue
+			}
+		}
+		lines = append(lines, e)
+	}
+	return lines[max(0, len(lines)-store.TimelineLength):]
+}
 
 func (c *customer) refresh(m *model, r store.Rotation, now time.Time) store.RotateResult {
 	if cause := c.invalid(m, r, now); cause != "" {
-		if cause != store.CauseExpired {
-			m.ended = cause
+		if m.ended == "" && cause != store.CauseExpired {
+			m.end(cause, r.From, now)
 		}
 		return store.RotateResult{Outcome: store.Refused, Cause: cause}
 	}
 	if r.Client != m.in.Client {
 		return store.RotateResult{Outcome: store.OtherClient}
 	}
-	for _, scope := range r.Scopes {
-		if r.ScopeGiven && !slices.Contains(m.scopes, scope) {
-			return store.RotateResult{Outcome: store.ScopeRefused}
-		}
+	if r.ScopeGiven && slices.ContainsFunc(r.Scopes, func(scope string) bool { return !slices.Contains(m.scopes, scope) }) {
+		return store.RotateResult{Outcome: store.ScopeRefused}
 	}
-	outcome := m.carryOut(r, now)
-	if outcome == store.Reused {
+	return c.carryOut(m, r, now)
+}
+
+func (c *customer) carryOut(m *model, r store.Rotation, now time.Time) store.RotateResult {
+	if r.Generation <= m.parting.shut && !m.parts(r, now) {
+		return store.RotateResult{Outcome: store.Refused, Cause: store.CauseEpoch}
+	}
+	row := m.row(r, now)
+	switch {
+	case row.outcome == store.Reused:
+		m.tell(store.WasReused, r.Generation, r.From, now)
 		if !r.ReuseKeepsAlive || m.wasDisplaced(r.Generation) {
-			m.ended = store.CauseReuse
+			m.ended, m.endedAt = store.CauseReuse, now
 		}
-		return store.RotateResult{Outcome: outcome, Cause: store.CauseReuse}
+		return store.RotateResult{Outcome: store.Reused, Cause: store.CauseReuse, Other: m.last}
+	case r.SignOut == store.SignOutAll:
+		c.endAll(r.FreshEpoch, store.CauseEpoch, r.From.Address, now)
+		m.end(store.CauseAll, r.From, now)
+		return store.RotateResult{Outcome: row.outcome}
 	}
+	again := m.parts(r, now)
+	row.note()
+	m.last = r.From
+	m.tell(row.told, r.Generation, r.From, now)
 	if r.ScopeGiven && r.NarrowScopes {
 		m.scopes = r.Scopes
 	}
-	c.keep(m)
-	return store.RotateResult{Outcome: outcome, Generation: m.cur, ExpiresAt: m.expires, Scopes: m.scopes}
+	if r.SignOut == store.SignOutOthers {
+		c.signOutOthers(m, r, again, now)
+	}
+	c.keep(m.expires)
+	return store.RotateResult{Outcome: row.outcome, Generation: m.cur, ExpiresAt: m.expires, Scopes: m.scopes}
+}
+
+func (c *customer) signOutOthers(m *model, r store.Rotation, again bool, now time.Time) {
+	if !again {
+		m.parting = parting{shut: m.base, use: use{r.Generation, now}, key: r.RetryKey}
+	}
+	m.key = r.RetryKey
+	m.epoch = r.FreshEpoch
+	c.endAll(r.FreshEpoch, store.CauseEpoch, r.From.Address, now)
+	m.tell(store.SignedOthers, r.Generation, r.From, now)
 }
 
 func (c *customer) invalid(m *model, r store.Rotation, now time.Time) store.Cause {
 	switch {
 	case m.ended != "":
 		return m.ended
-	case !m.living(now):
+	case !m.expires.After(now):
 		return store.CauseExpired
-	case m.epoch != c.epoch:
+	case m.epoch != c.record.Epoch:
 		return store.CauseEpoch
 	case !r.IgnorePassword && r.Password != m.in.Password:
 		return store.CausePassword
@@ -119,87 +196,21 @@ func (c *customer) invalid(m *model, r store.Rotation, now time.Time) store.Caus
 	}
 }
 
-// carryOut finds the row of the table that fits first and does what it says.
-func (m *model) carryOut(r store.Rotation, now time.Time) store.Outcome {
-	g := r.Generation
-	for _, row := range []struct {
-		fits    func(store.Rotation, time.Time) bool
-		outcome store.Outcome
-		note    func()
-	}{
-		{m.row4, store.Rotated, func() { m.use(g, g, now); m.note(r, g+1, now) }},
-		{m.row5, store.Healed, func() { m.use(m.base, g, now); m.note(r, g+1, now) }},
-		{m.row6, store.Replayed, nil},
-		{m.row7, store.Replayed, nil},
-		{m.row8, store.Displaced, func() { m.uses = append(m.uses, use{g, now}); m.note(r, m.cur+1, now) }},
-		{m.row9, store.Replayed, nil},
-	} {
-		if !row.fits(r, now) {
-			continue
-		}
-		if row.note != nil {
-			row.note()
-		}
-		return row.outcome
+// state is why the session cannot be used, as an operator is told: what came first.
+func (c *customer) state(m *model, now time.Time) store.Cause {
+	expired := !m.expires.After(now)
+	switch {
+	case m.ended != "":
+		return m.ended
+	case m.epoch != c.record.Epoch && c.record.Floor.Before(m.expires) && !c.record.Floor.IsZero():
+		return c.record.FloorCause
+	case expired:
+		return store.CauseExpired
+	case m.epoch != c.record.Epoch && c.record.Floor.IsZero():
+		return store.CauseEpoch
+	case m.epoch != c.record.Epoch:
+		return c.record.FloorCause
+	default:
+		return ""
 	}
-	return store.Reused
-}
-
-func (m *model) row4(r store.Rotation, _ time.Time) bool { return r.Generation == m.cur }
-
-func (m *model) row5(r store.Rotation, _ time.Time) bool { return r.Generation > m.cur }
-
-func (m *model) row6(r store.Rotation, now time.Time) bool {
-	return r.Generation == m.base && m.usedWithin(m.base, r.Windows.Replay, now) && r.RetryKey == m.key
-}
-
-func (m *model) row7(r store.Rotation, now time.Time) bool {
-	on := r.Windows.Rejoin != 0
-	return on && r.Generation <= m.base && m.usedWithin(r.Generation, r.Windows.Rejoin, now) && m.keyless() && r.Device == m.device
-}
-
-func (m *model) row8(r store.Rotation, now time.Time) bool {
-	sameKey := !m.keyless() && r.RetryKey == m.key
-	lateWithoutKey := m.keyless() && m.usedWithin(m.base, r.Windows.LateRetry, now)
-	soonWithoutIt := !m.keyless() && r.RetryKey != m.key && m.usedWithin(m.base, r.Windows.Replay, now)
-	return r.Generation == m.base && (sameKey || lateWithoutKey || soonWithoutIt)
-}
-
-func (m *model) row9(r store.Rotation, now time.Time) bool {
-	return r.Generation < m.base && m.usedWithin(r.Generation, r.Windows.Replay, now) && m.usedWithin(m.base, r.Windows.Concurrency, now)
-}
-
-func (m *model) keyless() bool { return m.key == store.RetryDigest{} }
-
-// use notes the generations from first to last as used, and last as the base.
-func (m *model) use(first, last uint32, now time.Time) {
-	for g := max(1, first); g <= last; g++ {
-		m.uses = append(m.uses, use{g, now})
-	}
-	m.base = last
-}
-
-func (m *model) note(r store.Rotation, cur uint32, now time.Time) {
-	m.cur, m.key, m.device, m.rotated = cur, r.RetryKey, r.Device, now
-	if m.expires = now.Add(r.Lifetime); m.expires.After(m.ends) {
-		m.expires = m.ends
-	}
-}
-
-func (m *model) usedWithin(g uint32, window time.Duration, now time.Time) bool {
-	if g+store.RememberedUses <= m.base {
-		return false
-	}
-	for _, u := range slices.Backward(m.uses) {
-		if u.g == g {
-			return max(0, now.Sub(u.at)) <= window
-		}
-	}
-	return false
-}
-
-// wasDisplaced reports whether g was given out and then replaced without a use, as long as a store must know it.
-func (m *model) wasDisplaced(g uint32) bool {
-	used := slices.ContainsFunc(m.uses, func(u use) bool { return u.g == g })
-	return g < m.cur && g+store.RememberedUses > m.base && !used
 }

@@ -6,9 +6,6 @@ import (
 	"testing"
 	"time"
 
-	"github.com/google/go-cmp/cmp"
-	"github.com/google/go-cmp/cmp/cmpopts"
-
 	"github.com/glueauth/glueauth/store"
 )
 
@@ -16,8 +13,8 @@ import (
 type Movable interface {
 	Sessions
 	Count(ctx context.Context) (int, error)
-	Export(ctx context.Context) iter.Seq2[store.Exported, error]
-	Import(ctx context.Context, batch []store.Exported) (store.ImportResult, error)
+	Export(ctx context.Context) iter.Seq2[store.Snapshot, error]
+	Import(ctx context.Context, batch []store.Snapshot) (store.ImportResult, error)
 }
 
 // Move runs the suite for moving sessions from one kind of store to another, which may be the same kind. Each call of from
@@ -34,14 +31,15 @@ func Move(t *testing.T, from, to func(t *testing.T, now func() time.Time) Movabl
 		"expired sessions are left":       testExpiredAreLeft,
 		"imports against refreshes":       testImportAgainstRotate,
 		"every decision is that of Merge": testMerge,
+		"sign-outs move":                  testSignOutsMove,
+		"lines that are full":             testFullLines,
 		"move that nobody waits for":      testMoveGivenUp,
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			c := new(clock)
-			c.Store(time.Date(2026, 11, 1, 12, 0, 0, 0, time.UTC).UnixMilli())
+			c := newClock()
 			a, b := from(t, c.now), to(t, c.now)
-			test(t, &move{kit: &kit{store: a, clock: c}, a: a, b: b})
+			test(t, &move{kit: newKit(a, c), a: a, b: b})
 		})
 	}
 }
@@ -54,13 +52,13 @@ type move struct {
 
 // at returns the session as the customer of another store sees it.
 func (s *session) at(other Sessions) *session {
-	return &session{kit: &kit{store: other, clock: s.clock}, in: s.in, got: s.got}
+	return &session{kit: newKit(other, s.clock), in: s.in, got: s.got}
 }
 
 // export returns what a store has, by name.
-func export(t *testing.T, from Movable) map[store.SessionName]store.Exported {
+func export(t *testing.T, from Movable) map[store.SessionName]store.Snapshot {
 	t.Helper()
-	all := map[store.SessionName]store.Exported{}
+	all := map[store.SessionName]store.Snapshot{}
 	for e, err := range from.Export(t.Context()) {
 		if err != nil {
 			t.Fatalf("export: %v", err)
@@ -73,7 +71,7 @@ func export(t *testing.T, from Movable) map[store.SessionName]store.Exported {
 // run moves all sessions in batches of three and returns what became of them.
 func run(t *testing.T, from, to Movable) (total store.ImportResult) {
 	t.Helper()
-	var batch []store.Exported
+	var batch []store.Snapshot
 	for _, e := range export(t, from) {
 		if batch = append(batch, e); len(batch) == 3 {
 			total = add(total, take(t, to, batch...))
@@ -83,7 +81,7 @@ func run(t *testing.T, from, to Movable) (total store.ImportResult) {
 	return add(total, take(t, to, batch...))
 }
 
-func take(t *testing.T, to Movable, batch ...store.Exported) store.ImportResult {
+func take(t *testing.T, to Movable, batch ...store.Snapshot) store.ImportResult {
 	t.Helper()
 	result, err := to.Import(t.Context(), batch)
 	if err != nil {
@@ -94,13 +92,6 @@ func take(t *testing.T, to Movable, batch ...store.Exported) store.ImportResult 
 
 func add(a, b store.ImportResult) store.ImportResult {
 	return store.ImportResult{Added: a.Added + b.Added, Updated: a.Updated + b.Updated, Kept: a.Kept + b.Kept}
-}
-
-func same(t *testing.T, what string, want, got any) {
-	t.Helper()
-	if diff := cmp.Diff(want, got, cmpopts.EquateEmpty()); diff != "" {
-		t.Errorf("%s (-want +got):\n%s", what, diff)
-	}
 }
 
 // fill makes sessions in every state that a record can be in.
@@ -134,8 +125,15 @@ func (m *move) fill(t *testing.T) int {
 	capped.MaxOpen = 1
 	for range 3 {
 		m.open(t, capped)
-		capped.Name = m.name()
+		capped.Name, capped.From = m.name(), visitor(2)
 		m.clock.advance(minute)
 	}
-	return 12
+	others := m.open(t, m.signIn())
+	others.sibling(t)
+	others.want(t, rotated, 2, others.refresh(t, 1, from(2), keyed(1), m.others()))
+	everything := m.open(t, m.signIn())
+	everything.lives(t, 1)
+	m.endAll(t, everything.in.Subject, store.CauseBlocked)
+	everything.sibling(t).refresh(t, 1, from(4))
+	return 16
 }

@@ -3,11 +3,6 @@ package storetest
 import (
 	"context"
 	"testing"
-	"time"
-
-	"github.com/google/go-cmp/cmp"
-	"github.com/google/go-cmp/cmp/cmpopts"
-	"pgregory.net/rapid"
 
 	"github.com/glueauth/glueauth/store"
 )
@@ -63,8 +58,8 @@ func testManySessions(t *testing.T, m *move) {
 	const n = 1001
 	first := m.open(t, m.signIn())
 	pattern := export(t, m.a)[first.in.Name]
-	want := map[store.SessionName]store.Exported{}
-	all := make([]store.Exported, n)
+	want := map[store.SessionName]store.Snapshot{}
+	all := make([]store.Snapshot, n)
 	for i := range all {
 		in := m.signIn()
 		all[i] = pattern
@@ -156,7 +151,7 @@ func testAbsenceMoves(t *testing.T, m *move) {
 	lost := export(t, m.a)[s.in.Name]
 	lost.Record = nil
 	same(t, "without the subject", store.ImportResult{Added: 1}, take(t, m.b, lost))
-	same(t, "the target", map[store.SessionName]store.Exported{s.in.Name: lost}, export(t, m.b))
+	same(t, "the target", map[store.SessionName]store.Snapshot{s.in.Name: lost}, export(t, m.b))
 	again := s.in
 	again.Name, again.FreshEpoch = m.name(), store.Epoch{0xee}
 	s.at(m.b).open(t, again).lives(t, 1)
@@ -170,6 +165,26 @@ func testAbsenceMoves(t *testing.T, m *move) {
 	take(t, m.b, lost)
 	same(t, "kept", store.ImportResult{Kept: 1}, take(t, m.b, whole))
 	s.at(m.b).dead(t, 1, store.CauseEpoch)
+
+	// Nor does a record that is made anew revive anything, whichever call makes it.
+	for name, again := range map[string]func(s *session){
+		"a sign-in":         func(s *session) { s.sibling(t).lives(t, 1) },
+		"an end of all":     func(s *session) { s.endAll(t, s.in.Subject, store.CauseOperator) },
+		"an end, a sign-in": func(s *session) { s.endAll(t, s.in.Subject, store.CauseOperator); s.sibling(t).lives(t, 1) },
+	} {
+		s := m.open(t, m.signIn())
+		lost := export(t, m.a)[s.in.Name]
+		lost.Record = nil
+		take(t, m.b, lost)
+		there := s.at(m.b)
+		if there.end(t, store.CauseOperator) {
+			t.Errorf("%s: ended what was dead", name)
+		}
+		again(there)
+		for g := range uint32(3) {
+			there.dead(t, g, store.CauseEpoch)
+		}
+	}
 }
 
 func testExpiredAreLeft(t *testing.T, m *move) {
@@ -210,69 +225,6 @@ func testImportAgainstRotate(t *testing.T, m *move) {
 	moved.lives(t, rotations+1)
 }
 
-// testMerge compares a target with [store.Exported.Merge] in small random worlds: one session that it has, one that comes.
-func testMerge(t *testing.T, m *move) {
-	rapid.Check(t, func(rt *rapid.T) {
-		in := m.signIn()
-		there := m.draw(rt, in, "there")
-		came := m.draw(rt, in, "came")
-		var have *store.Session
-		want := map[store.SessionName]store.Exported{}
-		if rapid.Bool().Draw(rt, "known") {
-			take(t, m.b, there)
-			have = &there.Session
-		} else {
-			there = store.Exported{}
-		}
-		write, record := came.Merge(have, there.Record, m.clock.now())
-		expect := store.ImportResult{Kept: 1}
-		switch {
-		case write && have == nil:
-			expect = store.ImportResult{Added: 1}
-		case write:
-			expect = store.ImportResult{Updated: 1}
-		}
-		if write {
-			there.Session = came.Session
-		}
-		if record != nil {
-			there.Record = record
-		}
-		want[in.Name] = there
-		if diff := cmp.Diff(expect, take(t, m.b, came)); diff != "" {
-			rt.Fatalf("there %+v, came %+v: %s", there, came, diff)
-		}
-		got := map[store.SessionName]store.Exported{in.Name: export(t, m.b)[in.Name]}
-		if diff := cmp.Diff(want, got, cmpopts.EquateEmpty()); diff != "" {
-			rt.Fatalf("came %+v: %s", came, diff)
-		}
-	})
-}
-
-// draw returns an unexpired session out of few that are possible, so that two of them often meet.
-func (m *move) draw(t *rapid.T, in store.SignIn, label string) store.Exported {
-	small := func(what string, low, high uint32) uint32 {
-		return rapid.Uint32Range(low, high).Draw(t, label+" "+what)
-	}
-	now := store.Whole(m.clock.now())
-	e := store.Exported{Session: store.Session{
-		Name: in.Name, Subject: in.Subject, Client: in.Client, Scopes: in.Scopes, Password: in.Password, Device: in.Device,
-		Epoch: store.Epoch{byte(small("epoch", 1, 3))}, Base: small("base", 0, 2), Cur: small("generation", 2, 4),
-		Replays: small("replays", 0, 2), StartedAt: now, RotatedAt: now.Add(second * time.Duration(small("rotated", 0, 2))),
-		ExpiresAt: now.Add(hour * time.Duration(small("expiry", 1, 3))), EndsAt: now.Add(day),
-	}}
-	if small("ended", 0, 3) == 0 {
-		e.EndedAt, e.Cause = now, store.CauseBlocked
-	}
-	if small("record", 0, 4) > 0 {
-		e.Record = &store.SubjectRecord{
-			Epoch:     store.Epoch{byte(small("subject's epoch", 1, 3))},
-			ExpiresAt: e.ExpiresAt.Add(hour * time.Duration(small("subject's expiry", 0, 2))),
-		}
-	}
-	return e
-}
-
 func testMoveGivenUp(t *testing.T, m *move) {
 	s := m.open(t, m.signIn())
 	all := export(t, m.a)
@@ -282,7 +234,7 @@ func testMoveGivenUp(t *testing.T, m *move) {
 		if _, err := at.Count(ctx); !isUnavailable(err) {
 			t.Errorf("count: %v", err)
 		}
-		if _, err := at.Import(ctx, []store.Exported{all[s.in.Name]}); !isUnavailable(err) {
+		if _, err := at.Import(ctx, []store.Snapshot{all[s.in.Name]}); !isUnavailable(err) {
 			t.Errorf("import: %v", err)
 		}
 		failures := 0

@@ -87,7 +87,7 @@ func testEndAgainstRotate(t *testing.T, k *kit) {
 				}
 				return
 			}
-			ended, err := s.store.End(t.Context(), s.in.Subject, s.in.Name, store.CauseBlocked)
+			ended, err := s.store.End(t.Context(), store.Ending{Subject: s.in.Subject, Name: s.in.Name, Cause: store.CauseBlocked})
 			mu.Lock()
 			defer mu.Unlock()
 			if err != nil {

@@ -5,8 +5,6 @@ import (
 	"testing"
 	"time"
 
-	"github.com/google/go-cmp/cmp"
-
 	"github.com/glueauth/glueauth/store"
 )
 
@@ -40,7 +38,7 @@ func testAbsence(t *testing.T, k *kit) {
 		"subject id":   func(r *store.Rotation) { r.Subject.ID++ },
 		"subject kind": func(r *store.Rotation) { r.Subject.Kind = store.SubjectAgent },
 	} {
-		if diff := cmp.Diff(missing, s.refresh(t, 1, change)); diff != "" {
+		if diff := diff(missing, s.refresh(t, 1, change)); diff != "" {
 			t.Errorf("another %s: %s", name, diff)
 		}
 	}
@@ -68,7 +66,7 @@ func testSignIn(t *testing.T, k *kit) {
 	other := k.open(t, again)
 	s.lives(t, 1)
 	other.lives(t, 1)
-	if diff := cmp.Diff(in.Scopes, s.refresh(t, 2).Scopes); diff != "" {
+	if diff := diff(in.Scopes, s.refresh(t, 2).Scopes); diff != "" {
 		t.Error(diff)
 	}
 	bare := k.signIn()
@@ -173,7 +171,7 @@ func testScopes(t *testing.T, k *kit) {
 			}
 			got := s.refresh(t, c.g, options...)
 			s.want(t, c.want, c.gen, got)
-			if diff := cmp.Diff(want, got.Scopes) + cmp.Diff(want, s.refresh(t, c.gen).Scopes); diff != "" {
+			if diff := diff(want, got.Scopes) + diff(want, s.refresh(t, c.gen).Scopes); diff != "" {
 				t.Errorf("%s, narrowing %v: %s", name, narrow, diff)
 			}
 		}
@@ -196,15 +194,15 @@ func testUntouched(t *testing.T, k *kit) {
 	k.clock.advance(hour)
 	for _, g := range []uint32{1, 2, 3, 4, store.MaxGeneration} {
 		for want, option := range map[store.Outcome]option{
-			store.OtherClient:  client("app"),
+			store.OtherClient:  anotherClient,
 			store.ScopeRefused: scope("customer", "admin"),
 		} {
-			if diff := cmp.Diff(store.RotateResult{Outcome: want}, s.refresh(t, g, option, from(2))); diff != "" {
+			if diff := diff(store.RotateResult{Outcome: want}, s.refresh(t, g, option, from(2))); diff != "" {
 				t.Errorf("generation %d: %s", g, diff)
 			}
 		}
 	}
-	if got := s.refresh(t, 1, client("app"), scope("admin")); got.Outcome != store.OtherClient {
+	if got := s.refresh(t, 1, anotherClient, scope("admin")); got.Outcome != store.OtherClient {
 		t.Errorf("another client with a scope too many: %+v", got)
 	}
 	s.want(t, replayed, 3, s.refresh(t, 2))
@@ -218,23 +216,23 @@ func testObservedReuse(t *testing.T, k *kit) {
 	s.want(t, displaced, 3, s.refresh(t, 1, from(2)))
 	s.lives(t, 3)
 	k.clock.advance(hour)
-	want := store.RotateResult{Outcome: reuse, Cause: store.CauseReuse}
-	if diff := cmp.Diff(want, s.refresh(t, 1, from(3), observing)); diff != "" {
-		t.Error(diff)
-	}
+	before := s.look(t)
+	want := store.RotateResult{Outcome: reuse, Cause: store.CauseReuse, Other: visitor(1)}
+	same(t, "an ancestor", want, s.refresh(t, 1, from(3), observing))
+	before.Timeline = append(before.Timeline, store.Entry{
+		At: k.clock.whole(), What: store.WasReused, Generation: 1, Address: visitor(3).Address, Count: 1,
+	})
+	same(t, "the entry is all that changed", before, s.look(t))
 	s.lives(t, 4)
-	if diff := cmp.Diff(want, s.refresh(t, 2, from(3), observing)); diff != "" {
-		t.Error(diff)
-	}
+	same(t, "a displaced one", want, s.refresh(t, 2, from(3), observing))
 	s.dead(t, 5, store.CauseReuse)
 
 	s = k.open(t, k.signIn())
 	s.lives(t, 1)
 	k.clock.advance(hour)
 	s.want(t, displaced, 3, s.refresh(t, 1, from(2)))
-	if diff := cmp.Diff(want, s.refresh(t, 2, observing)); diff != "" {
-		t.Error(diff)
-	}
+	want.Other = visitor(2)
+	same(t, "a displaced one whose successor was not used yet", want, s.refresh(t, 2, observing))
 	s.dead(t, 3, store.CauseReuse)
 }
 
@@ -263,10 +261,23 @@ func testGivenUp(t *testing.T, k *kit) {
 	if _, err := k.store.Rotate(ctx, s.request(1)); !isUnavailable(err) {
 		t.Errorf("rotate: %v", err)
 	}
-	if _, err := k.store.End(ctx, s.in.Subject, s.in.Name, store.CauseGone); !isUnavailable(err) {
+	if _, err := k.store.End(ctx, store.Ending{Subject: s.in.Subject, Name: s.in.Name, Cause: store.CauseGone}); !isUnavailable(err) {
 		t.Errorf("end: %v", err)
 	}
 	if _, err := k.store.Open(ctx, k.signIn()); !isUnavailable(err) {
 		t.Errorf("open: %v", err)
 	}
+	if err := k.store.EndAll(ctx, store.EndingAll{Subject: s.in.Subject, FreshEpoch: k.epoch(), Cause: store.CauseGone}); !isUnavailable(err) {
+		t.Errorf("end all: %v", err)
+	}
+	if _, err := k.store.Session(ctx, s.in.Subject, s.in.Name); !isUnavailable(err) {
+		t.Errorf("session: %v", err)
+	}
+	if _, _, err := k.store.SessionsOf(ctx, s.in.Subject); !isUnavailable(err) {
+		t.Errorf("sessions of: %v", err)
+	}
+	if _, err := k.store.Locate(ctx, s.in.Name); !isUnavailable(err) {
+		t.Errorf("locate: %v", err)
+	}
+	s.lives(t, 1)
 }
