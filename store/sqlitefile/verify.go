@@ -22,6 +22,11 @@ const (
 	headerSize   = 100
 	headerMagic  = "SQLite format 3\x00"
 	headerMarkAt = 68
+
+	headerPageSizeAt = 16 // two bytes; 1 stands for 65536
+	headerChangesAt  = 24
+	headerPagesAt    = 28 // counts only where both change counters are the same
+	headerCountedAt  = 92
 )
 
 //go:embed migrations/*.sql
@@ -52,7 +57,33 @@ func inspect(path string) (err error) {
 	case binary.BigEndian.Uint32(header[headerMarkAt:]) != ApplicationID:
 		return fmt.Errorf("database %s belongs to another program: move it away, or name another data folder", path)
 	}
+	return complete(f, header)
+}
+
+// complete refuses a file that was cut off. SQLite takes what is missing of the last page as zeros, and its own check does
+// not see that within a row. With a log beside the file, pages that are missing may stand there. The size is looked up last,
+// because another process may be moving its log into the file.
+func complete(f *os.File, header []byte) error {
+	if log, err := os.Stat(f.Name() + "-wal"); err == nil && log.Size() > 0 {
+		return nil
+	}
+	info, err := f.Stat()
+	if err != nil {
+		return fmt.Errorf("database %s: %w", f.Name(), err)
+	}
+	number := func(at int) uint32 { return binary.BigEndian.Uint32(header[at:]) }
+	short := number(headerChangesAt) == number(headerCountedAt) && info.Size() < int64(number(headerPagesAt))*pageSize(header)
+	if short || info.Size()%pageSize(header) != 0 {
+		return fmt.Errorf("database %s is damaged: it was cut off at %d bytes: restore it from a backup, or move it away to start with an empty database", f.Name(), info.Size())
+	}
 	return nil
+}
+
+func pageSize(header []byte) int64 {
+	if size := binary.BigEndian.Uint16(header[headerPageSizeAt:]); size > 1 {
+		return int64(size)
+	}
+	return 1 << 16
 }
 
 // verify proves that the database is whole and not newer than we are, and brings its tables up to date.
