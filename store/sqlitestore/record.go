@@ -3,8 +3,6 @@ package sqlitestore
 import (
 	"context"
 	"database/sql"
-	"encoding/binary"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"time"
@@ -12,17 +10,16 @@ import (
 	"github.com/glueauth/glueauth/store"
 )
 
-// statement names one of the statements below.
+// statement names one of the statements below, which the writer keeps prepared.
 type statement int
 
 const (
 	selectSession statement = iota
+	selectUnused
 	insertSession
 	updateSession
-	endSession
-	endUnused
-	selectEpoch
-	keepSubject
+	selectSubject
+	writeSubject
 	sweepSessions
 	sweepSubjects
 	touchInstance
@@ -31,28 +28,32 @@ const (
 
 type statements [statementCount]*sql.Stmt
 
+// selectSnapshot is what [snapshot] reads, and selectRecord what [record] does.
+const (
+	selectSnapshot = `SELECT name, subject_kind, subject_id, client, scopes, s.epoch, password_mark, base, cur, uses, retry_key, device,
+			replays, shut, first_address, first_agent, last_address, last_agent, timeline,
+			started_at, rotated_at, s.expires_at, ends_at, ended_at, cause,
+			u.epoch, coalesce(u.expires_at, 0), coalesce(u.floor, 0), coalesce(u.floor_cause, ''), u.floor_from
+		FROM sessions s LEFT JOIN subjects u ON u.kind = subject_kind AND u.id = subject_id `
+	selectRecord = `SELECT epoch, expires_at, floor, floor_cause, floor_from FROM subjects WHERE kind = ? AND id = ?`
+)
+
 func (s statement) text() string {
 	return [statementCount]string{
-		selectSession: `SELECT client, scopes, s.epoch, password_mark, base, cur, uses, retry_key, device, replays,
-				started_at, rotated_at, s.expires_at, ends_at, ended_at, cause, u.epoch
-			FROM sessions s LEFT JOIN subjects u ON u.kind = subject_kind AND u.id = subject_id AND u.expires_at > ?
-			WHERE name = ? AND subject_kind = ? AND subject_id = ?`,
-		insertSession: `INSERT INTO sessions (name, subject_kind, subject_id, client, epoch, password_mark, started_at, ends_at,
-				scopes, base, cur, uses, retry_key, device, replays, rotated_at, expires_at, ended_at, cause)
-			VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT DO NOTHING`,
-		updateSession: `UPDATE sessions SET scopes = ?, base = ?, cur = ?, uses = ?, retry_key = ?, device = ?, replays = ?,
-				rotated_at = ?, expires_at = ?, ended_at = ?, cause = ?
+		selectSession: selectSnapshot + `WHERE name = ? AND subject_kind = ? AND subject_id = ?`,
+		selectUnused: selectSnapshot + `WHERE subject_kind = ? AND subject_id = ? AND ended_at = 0 AND s.expires_at > ? AND s.epoch = ?
+			ORDER BY rotated_at DESC, started_at DESC, name LIMIT -1 OFFSET ?`,
+		insertSession: `INSERT INTO sessions (name, subject_kind, subject_id, client, password_mark, first_address, first_agent, started_at, ends_at,
+				scopes, epoch, base, cur, uses, retry_key, device, replays, shut, last_address, last_agent, timeline,
+				rotated_at, expires_at, ended_at, cause)
+			VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT DO NOTHING`,
+		updateSession: `UPDATE sessions SET scopes = ?, epoch = ?, base = ?, cur = ?, uses = ?, retry_key = ?, device = ?, replays = ?,
+				shut = ?, last_address = ?, last_agent = ?, timeline = ?, rotated_at = ?, expires_at = ?, ended_at = ?, cause = ?
 			WHERE name = ?`,
-		endSession: `UPDATE sessions SET ended_at = ?, cause = ?
-			WHERE name = ? AND subject_kind = ? AND subject_id = ? AND ended_at = 0 AND expires_at > ?`,
-		endUnused: `UPDATE sessions SET ended_at = ?, cause = ? WHERE name IN (
-			SELECT name FROM sessions
-			WHERE subject_kind = ? AND subject_id = ? AND ended_at = 0 AND expires_at > ? AND epoch = ? AND name <> ?
-			ORDER BY rotated_at DESC, started_at DESC, name LIMIT -1 OFFSET ?)`,
-		selectEpoch: `SELECT epoch FROM subjects WHERE kind = ? AND id = ? AND expires_at > ?`,
-		keepSubject: `INSERT INTO subjects (kind, id, epoch, expires_at) VALUES (?, ?, ?, ?)
-			ON CONFLICT DO UPDATE SET epoch = excluded.epoch, expires_at = excluded.expires_at
-			WHERE expires_at < excluded.expires_at`,
+		selectSubject: selectRecord,
+		writeSubject: `INSERT INTO subjects (kind, id, epoch, expires_at, floor, floor_cause, floor_from) VALUES (?, ?, ?, ?, ?, ?, ?)
+			ON CONFLICT DO UPDATE SET epoch = excluded.epoch, expires_at = excluded.expires_at,
+				floor = excluded.floor, floor_cause = excluded.floor_cause, floor_from = excluded.floor_from`,
 		sweepSessions: `DELETE FROM sessions WHERE name IN (SELECT name FROM sessions WHERE expires_at <= ? LIMIT ?)`,
 		sweepSubjects: `DELETE FROM subjects WHERE (kind, id) IN (SELECT kind, id FROM subjects WHERE expires_at <= ? LIMIT ?)`,
 		// It writes a row as it is, and only where the tables of sessions can be read.
@@ -60,33 +61,29 @@ func (s statement) text() string {
 	}[s]
 }
 
-// session returns the record and its subject's epoch, nil where that is gone, or [store.ErrNotFound].
-func (t transaction) session(ctx context.Context, name store.SessionName, subject store.Subject) (store.Session, *store.Epoch, error) {
-	s := store.Session{Name: name, Subject: subject}
-	var scopes, cause string
-	var epoch, password, uses, retry, device, subjectEpoch []byte
-	var started, rotated, expires, ends, ended int64
-	err := t.row(ctx, selectSession, t.now.Unix(), name[:], subject.Kind, subject.ID).Scan(
-		&s.Client, &scopes, &epoch, &password, &s.Base, &s.Cur, &uses, &retry, &device, &s.Replays,
-		&started, &rotated, &expires, &ends, &ended, &cause, &subjectEpoch)
-	if errors.Is(err, sql.ErrNoRows) {
-		return s, nil, store.ErrNotFound
+// session returns a session for the rules, to which an expired record of its subject is none, or [sql.ErrNoRows].
+func (t transaction) session(ctx context.Context, name store.SessionName, subject store.Subject) (store.Snapshot, error) {
+	e, err := snapshot(t.row(ctx, selectSession, name[:], subject.Kind, subject.ID))
+	if e.Record != nil && !t.now.Before(e.Record.ExpiresAt) {
+		e.Record = nil
 	}
-	if err != nil {
-		return s, nil, fmt.Errorf("read session: %w", err)
+	return e, err
+}
+
+// subject returns the record of a subject, or nil when there is none or an expired one.
+func (t transaction) subject(ctx context.Context, subject store.Subject) (*store.SubjectRecord, error) {
+	r, err := record(t.row(ctx, selectSubject, subject.Kind, subject.ID))
+	if errors.Is(err, sql.ErrNoRows) || err == nil && !t.now.Before(r.ExpiresAt) {
+		return nil, nil //nolint:nilnil // nil is the answer
 	}
-	s.StartedAt, s.RotatedAt, s.ExpiresAt, s.EndsAt, s.EndedAt = at(started), at(rotated), at(expires), at(ends), at(ended)
-	s.Cause = store.Cause(cause)
-	usable := json.Unmarshal([]byte(scopes), &s.Scopes) == nil && fill(s.Epoch[:], epoch) && fill(s.Password[:], password) &&
-		fill(s.RetryKey[:], retry) && fill(s.Device[:], device) && fillUses(&s.Uses, uses)
-	if !usable {
-		return s, nil, fmt.Errorf("session %s: %w", name, errDamaged)
-	}
-	if subjectEpoch == nil {
-		return s, nil, nil
-	}
-	current, err := epochOf(subjectEpoch)
-	return s, current, err
+	return r, err
+}
+
+// keep writes the record of a subject.
+func (t transaction) keep(ctx context.Context, subject store.Subject, r store.SubjectRecord) error {
+	_, err := t.exec(ctx, writeSubject, subject.Kind, subject.ID, r.Epoch[:], r.ExpiresAt.Unix(),
+		unix(r.Floor), string(r.FloorCause), address(r.FloorFrom))
+	return err
 }
 
 func (t transaction) insert(ctx context.Context, s store.Session) error {
@@ -94,7 +91,10 @@ func (t transaction) insert(ctx context.Context, s store.Session) error {
 	if err != nil {
 		return err
 	}
-	made := []any{s.Name[:], s.Subject.Kind, s.Subject.ID, s.Client, s.Epoch[:], s.Password[:], s.StartedAt.Unix(), s.EndsAt.Unix()}
+	made := []any{
+		s.Name[:], s.Subject.Kind, s.Subject.ID, s.Client, s.Password[:], address(s.First.Address), s.First.Agent,
+		s.StartedAt.Unix(), s.EndsAt.Unix(),
+	}
 	n, err := t.exec(ctx, insertSession, append(made, kept...)...)
 	if err == nil && n == 0 {
 		return errTaken
@@ -111,71 +111,62 @@ func (t transaction) update(ctx context.Context, s store.Session) error {
 	return err
 }
 
-// changing returns the columns that a rotation may change, in the order of insertSession and updateSession.
-func changing(s store.Session) ([]any, error) {
-	scopes, err := json.Marshal(s.Scopes)
-	if err != nil {
-		return nil, fmt.Errorf("write scopes: %w", err)
+// scanner is one row.
+type scanner interface{ Scan(into ...any) error }
+
+// snapshots reads all rows and closes them.
+func snapshots(rows *sql.Rows) (all []store.Snapshot, err error) {
+	defer func() { err = errors.Join(err, rows.Close()) }()
+	for rows.Next() {
+		e, err := snapshot(rows)
+		if err != nil {
+			return nil, err
+		}
+		all = append(all, e)
 	}
-	uses := make([]byte, 0, 4*len(s.Uses))
-	for _, use := range s.Uses {
-		uses = binary.BigEndian.AppendUint32(uses, use)
+	if err := rows.Err(); err != nil {
+		return nil, fmt.Errorf("list sessions: %w", err)
 	}
-	ended := int64(0)
-	if !s.EndedAt.IsZero() {
-		ended = s.EndedAt.Unix()
-	}
-	return []any{
-		string(scopes), s.Base, s.Cur, uses, s.RetryKey[:], s.Device[:], s.Replays,
-		s.RotatedAt.Unix(), s.ExpiresAt.Unix(), ended, string(s.Cause),
-	}, nil
+	return all, nil
 }
 
-// epoch returns the epoch that a subject's sessions must carry, or nil when there is no record of it.
-func (t transaction) epoch(ctx context.Context, subject store.Subject) (*store.Epoch, error) {
-	var epoch []byte
-	err := t.row(ctx, selectEpoch, subject.Kind, subject.ID, t.now.Unix()).Scan(&epoch)
-	if errors.Is(err, sql.ErrNoRows) {
-		return nil, nil //nolint:nilnil // nil is the answer
-	}
+// snapshot reads a row of selectSnapshot.
+func snapshot(row scanner) (e store.Snapshot, err error) {
+	var c columns
+	var epoch, from []byte
+	var expires, floor int64
+	var cause store.Cause
+	err = row.Scan(&c.name, &e.Subject.Kind, &e.Subject.ID, &e.Client, &c.scopes, &c.epoch, &c.password, &e.Base, &e.Cur, &c.uses,
+		&c.retry, &c.device, &e.Replays, &e.Shut, &c.first, &e.First.Agent, &c.last, &e.Last.Agent, &c.timeline,
+		&c.started, &c.rotated, &c.expires, &c.ends, &c.ended, &e.Cause,
+		&epoch, &expires, &floor, &cause, &from)
 	if err != nil {
+		return e, fmt.Errorf("read session: %w", err)
+	}
+	if !c.fill(&e.Session) {
+		return e, fmt.Errorf("session %x: %w", c.name, errDamaged)
+	}
+	if epoch != nil {
+		e.Record, err = recordOf(epoch, expires, floor, cause, from)
+	}
+	return e, err
+}
+
+// record reads a row of selectRecord.
+func record(row scanner) (*store.SubjectRecord, error) {
+	var epoch, from []byte
+	var expires, floor int64
+	var cause store.Cause
+	if err := row.Scan(&epoch, &expires, &floor, &cause, &from); err != nil {
 		return nil, fmt.Errorf("read subject: %w", err)
 	}
-	return epochOf(epoch)
+	return recordOf(epoch, expires, floor, cause, from)
 }
 
-func epochOf(value []byte) (*store.Epoch, error) {
-	e := new(store.Epoch)
-	if !fill(e[:], value) {
+func recordOf(epoch []byte, expires, floor int64, cause store.Cause, from []byte) (*store.SubjectRecord, error) {
+	r := &store.SubjectRecord{ExpiresAt: time.Unix(expires, 0).UTC(), Floor: at(floor), FloorCause: cause}
+	if !fill(r.Epoch[:], epoch) || !fillAddress(&r.FloorFrom, from) {
 		return nil, fmt.Errorf("subject: %w", errDamaged)
 	}
-	return e, nil
-}
-
-// keepSubject makes the record of a subject where there is none or an expired one, and has it last as long as its session.
-func (t transaction) keepSubject(ctx context.Context, subject store.Subject, epoch store.Epoch, until time.Time) error {
-	_, err := t.exec(ctx, keepSubject, subject.Kind, subject.ID, epoch[:], until.Unix())
-	return err
-}
-
-// fill copies a column into a field and reports whether it fits.
-func fill(field, value []byte) bool {
-	return copy(field, value) == len(field) && len(value) == len(field)
-}
-
-func fillUses(uses *[store.RememberedUses]uint32, value []byte) bool {
-	if len(value) != 4*len(uses) {
-		return false
-	}
-	for i := range uses {
-		uses[i] = binary.BigEndian.Uint32(value[4*i:])
-	}
-	return true
-}
-
-func at(seconds int64) time.Time {
-	if seconds == 0 {
-		return time.Time{}
-	}
-	return time.Unix(seconds, 0).UTC()
+	return r, nil
 }

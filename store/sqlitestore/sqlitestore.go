@@ -1,14 +1,16 @@
 // Package sqlitestore keeps sessions in the embedded database; package store holds the contract.
 //
 // One goroutine writes (writer.go). It takes all calls that wait, carries them out in one immediate transaction and
-// answers them after the commit, so that however many ask at the same time, one commit is paid for. What a rotation does
-// is decided by [store.Session.Rotate], on the record read in that transaction (record.go): another process on the same
-// file cannot come in between.
+// answers them after the commit, so that however many ask at the same time, one commit is paid for. What a call does to a
+// session is decided by package store, on the records read in that transaction (record.go): another process on the same
+// file cannot come in between. Looking at sessions (read.go) goes past the writer.
 package sqlitestore
 
 import (
 	"context"
+	"database/sql"
 	"errors"
+	"fmt"
 	"sync"
 	"time"
 
@@ -18,6 +20,10 @@ import (
 
 // sweepBatch is how many records one transaction of [Store.Sweep] deletes, so that nobody waits long for it.
 const sweepBatch = 500
+
+// ErrSync says that the disk failed to keep a commit. From then on a later success would prove nothing (the system may
+// have dropped what it could not write), so the store changes nothing any more until its file is opened anew.
+var ErrSync = errors.New("the disk failed to keep a commit: look after the disk, then start again")
 
 var (
 	errTaken   = errors.New("open session: its name is taken, so the random source repeats itself")
@@ -31,6 +37,7 @@ type Store struct {
 	file *sqlitefile.File
 	now  func() time.Time
 	sql  statements // the writer's own
+	lost error      // wraps ErrSync once that has happened; the writer's own
 
 	queue chan call
 	stop  chan struct{} // closed by Close
@@ -51,7 +58,7 @@ func New(f *sqlitefile.File, now func() time.Time) *Store {
 	return s
 }
 
-// Close carries out what was asked before it and returns when the store has let go of its file. Whoever asks later is told
+// Close carries out what was asked before it and returns when the writer has let go of the file. Whoever asks later is told
 // [store.ErrUnavailable].
 func (s *Store) Close() {
 	s.close.Do(func() { close(s.stop) })
@@ -63,28 +70,42 @@ func (s *Store) Open(ctx context.Context, in store.SignIn) (store.SignedIn, erro
 	return ask(ctx, s, func(ctx context.Context, t transaction) (store.SignedIn, error) { return t.open(ctx, in) })
 }
 
-// Rotate decides and carries out the exchange of one generation of a session.
+// Rotate decides and carries out the exchange of one generation of a session, and the sign-out that goes with it.
 func (s *Store) Rotate(ctx context.Context, r store.Rotation) (store.RotateResult, error) {
 	return ask(ctx, s, func(ctx context.Context, t transaction) (store.RotateResult, error) { return t.rotate(ctx, r) })
 }
 
 // End ends a session if it lives, and reports whether it did.
-func (s *Store) End(ctx context.Context, subject store.Subject, name store.SessionName, cause store.Cause) (bool, error) {
-	return ask(ctx, s, func(ctx context.Context, t transaction) (bool, error) {
-		n, err := t.exec(ctx, endSession, t.now.Unix(), string(cause), name[:], subject.Kind, subject.ID, t.now.Unix())
-		return n > 0, err
-	})
+func (s *Store) End(ctx context.Context, e store.Ending) (bool, error) {
+	return ask(ctx, s, func(ctx context.Context, t transaction) (bool, error) { return t.end(ctx, e) })
 }
 
-// Sweep deletes the records that have expired and returns how many they were. It works in small steps, between which other
-// calls are carried out.
+// EndAll ends all sessions of a subject. It changes his record and nothing else.
+func (s *Store) EndAll(ctx context.Context, e store.EndingAll) error {
+	_, err := ask(ctx, s, func(ctx context.Context, t transaction) (none struct{}, err error) {
+		record, err := t.subject(ctx, e.Subject)
+		if err != nil {
+			return none, err
+		}
+		var ended store.SubjectRecord
+		if record != nil {
+			ended = *record
+		}
+		ended.EndAll(e, t.now)
+		return none, t.keep(ctx, e.Subject, ended)
+	})
+	return err
+}
+
+// Sweep deletes the records that expired [store.Remembered] ago and returns how many they were. It works in small steps,
+// between which other calls are carried out.
 func (s *Store) Sweep(ctx context.Context) (int, error) {
 	swept := 0
 	for _, name := range []statement{sweepSessions, sweepSubjects} {
 		for n := sweepBatch; n == sweepBatch; {
 			var err error
 			n, err = ask(ctx, s, func(ctx context.Context, t transaction) (int, error) {
-				return t.exec(ctx, name, t.now.Unix(), sweepBatch)
+				return t.exec(ctx, name, t.now.Add(-store.Remembered).Unix(), sweepBatch)
 			})
 			if err != nil {
 				return swept, err
@@ -102,48 +123,85 @@ func (s *Store) Ping(ctx context.Context) error {
 }
 
 func (t transaction) open(ctx context.Context, in store.SignIn) (store.SignedIn, error) {
-	epoch, err := t.epoch(ctx, in.Subject)
+	record, err := t.subject(ctx, in.Subject)
 	if err != nil {
 		return store.SignedIn{}, err
 	}
-	if epoch == nil {
-		epoch = &in.FreshEpoch
+	kept := store.SubjectRecord{Epoch: in.FreshEpoch}
+	if record != nil {
+		kept = *record
 	}
 	session := store.Session{
 		Name: in.Name, Subject: in.Subject, Client: in.Client, Scopes: in.Scopes,
-		Epoch: *epoch, Password: in.Password, Device: in.Device, Cur: 1,
+		Epoch: kept.Epoch, Password: in.Password, Device: in.Device, Cur: 1, First: in.From, Last: in.From,
 		StartedAt: t.now, RotatedAt: t.now,
 		ExpiresAt: store.Whole(t.now.Add(min(in.Lifetime, in.MaxLife))),
 		EndsAt:    store.Whole(t.now.Add(in.MaxLife)),
 	}
+	surplus, err := t.unused(ctx, in, kept.Epoch)
+	if err != nil {
+		return store.SignedIn{}, err
+	}
 	if err := t.insert(ctx, session); err != nil {
 		return store.SignedIn{}, err
 	}
-	if err := t.keepSubject(ctx, in.Subject, *epoch, session.ExpiresAt); err != nil {
-		return store.SignedIn{}, err
+	if session.ExpiresAt.After(kept.ExpiresAt) {
+		kept.ExpiresAt = session.ExpiresAt
+		if err := t.keep(ctx, in.Subject, kept); err != nil {
+			return store.SignedIn{}, err
+		}
 	}
-	ended, err := t.exec(ctx, endUnused, t.now.Unix(), string(store.CauseTooMany),
-		in.Subject.Kind, in.Subject.ID, t.now.Unix(), epoch[:], in.Name[:], max(0, in.MaxOpen-1))
-	return store.SignedIn{ExpiresAt: session.ExpiresAt, Ended: ended}, err
+	for _, e := range surplus {
+		e.End(store.Ending{Cause: store.CauseTooMany, From: in.From}, &kept, t.now)
+		if err := t.update(ctx, e.Session); err != nil {
+			return store.SignedIn{}, err
+		}
+	}
+	return store.SignedIn{ExpiresAt: session.ExpiresAt, Ended: len(surplus)}, nil
+}
+
+// unused returns the living sessions of a subject that are too many beside one that is to be opened.
+func (t transaction) unused(ctx context.Context, in store.SignIn, epoch store.Epoch) ([]store.Snapshot, error) {
+	rows, err := t.tx.StmtContext(ctx, t.sql[selectUnused]).QueryContext(ctx,
+		in.Subject.Kind, in.Subject.ID, t.now.Unix(), epoch[:], max(0, in.MaxOpen-1))
+	if err != nil {
+		return nil, fmt.Errorf("list sessions: %w", err)
+	}
+	return snapshots(rows)
 }
 
 func (t transaction) rotate(ctx context.Context, r store.Rotation) (store.RotateResult, error) {
-	session, epoch, err := t.session(ctx, r.Name, r.Subject)
-	if errors.Is(err, store.ErrNotFound) {
+	e, err := t.session(ctx, r.Name, r.Subject)
+	if errors.Is(err, sql.ErrNoRows) {
 		return store.RotateResult{Outcome: store.Refused, Cause: store.CauseMissing}, nil
 	}
 	if err != nil {
 		return store.RotateResult{}, err
 	}
-	result, changed := session.Rotate(r, epoch, t.now)
+	var before store.SubjectRecord
+	if e.Record != nil {
+		before = *e.Record
+	}
+	result, changed := e.Rotate(r, e.Record, t.now)
 	if !changed {
 		return result, nil
 	}
-	if err := t.update(ctx, session); err != nil {
+	if err := t.update(ctx, e.Session); err != nil {
 		return store.RotateResult{}, err
 	}
-	if result.Outcome.Succeeded() {
-		err = t.keepSubject(ctx, r.Subject, session.Epoch, session.ExpiresAt)
+	if e.Record != nil && *e.Record != before {
+		err = t.keep(ctx, r.Subject, *e.Record)
 	}
 	return result, err
+}
+
+func (t transaction) end(ctx context.Context, ending store.Ending) (bool, error) {
+	e, err := t.session(ctx, ending.Name, ending.Subject)
+	if errors.Is(err, sql.ErrNoRows) {
+		return false, nil
+	}
+	if err != nil || !e.End(ending, e.Record, t.now) {
+		return false, err
+	}
+	return true, t.update(ctx, e.Session)
 }

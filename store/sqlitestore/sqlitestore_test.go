@@ -1,12 +1,10 @@
 package sqlitestore_test
 
 import (
-	"bufio"
 	"context"
 	"database/sql"
 	"errors"
 	"flag"
-	"fmt"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -19,15 +17,20 @@ import (
 	"github.com/glueauth/glueauth/store"
 	"github.com/glueauth/glueauth/store/sqlitefile"
 	"github.com/glueauth/glueauth/store/sqlitestore"
-	"github.com/glueauth/glueauth/store/storetest"
 )
 
-// childFile, when set, makes the test binary the process that TestKilledProcess kills.
-const childFile = "SQLITESTORE_TEST_CHILD_FILE"
+// The test binary is also the other process of the tests that need one: childWork names what it does there.
+const (
+	childWork = "SQLITESTORE_TEST_CHILD"
+	childFile = "SQLITESTORE_TEST_FILE"
+	childSafe = "SQLITESTORE_TEST_SAFE"
+	childSeed = "SQLITESTORE_TEST_SEED"
+)
 
 func TestMain(m *testing.M) {
-	if path := os.Getenv(childFile); path != "" {
-		refreshForever(path, os.Getenv("SQLITESTORE_TEST_CHILD_SAFE") != "")
+	if work := os.Getenv(childWork); work != "" {
+		beChild(work)
+		return
 	}
 	if err := flag.Set("rapid.checks", "20"); err != nil { // the command line still wins
 		panic(err)
@@ -35,19 +38,60 @@ func TestMain(m *testing.M) {
 	goleak.VerifyTestMain(m)
 }
 
+func beChild(work string) {
+	ctx := context.Background()
+	f, err := sqlitefile.Open(ctx, os.Getenv(childFile), sqlitefile.Options{PowerLossSafe: os.Getenv(childSafe) != ""})
+	if err != nil {
+		panic(err)
+	}
+	s := sqlitestore.New(f, noon)
+	map[string]func(context.Context, *sqlitestore.Store, *sqlitefile.File){
+		"live":  liveUntilKilled,
+		"race":  raceTheParent,
+		"break": workOnABrokenDisk,
+	}[work](ctx, s, f)
+	s.Close()
+	if err := f.Close(); err != nil {
+		panic(err)
+	}
+}
+
+// child returns the other process, not started yet.
+func child(t *testing.T, work, path string, more ...string) *exec.Cmd {
+	t.Helper()
+	c := exec.CommandContext(t.Context(), os.Args[0])
+	c.Env = append(append(os.Environ(), childWork+"="+work, childFile+"="+path), more...)
+	c.Stderr = os.Stderr
+	return c
+}
+
 func file(t *testing.T, path string, o sqlitefile.Options) *sqlitefile.File {
+	t.Helper()
+	f := openFile(t, path, o)
+	t.Cleanup(func() { shut(t, f) })
+	return f
+}
+
+// openFile returns a file that the test must shut.
+func openFile(t *testing.T, path string, o sqlitefile.Options) *sqlitefile.File {
 	t.Helper()
 	o.Create = true
 	f, err := sqlitefile.Open(t.Context(), path, o)
 	if err != nil {
 		t.Fatal(err)
 	}
-	t.Cleanup(func() {
-		if err := f.Close(); err != nil {
-			t.Error(err)
-		}
-	})
 	return f
+}
+
+// shut closes a file, and fails the test if a connection to it was not given back.
+func shut(t *testing.T, f *sqlitefile.File) {
+	t.Helper()
+	if write, read := f.Write.Stats().InUse, f.Read.Stats().InUse; write+read != 0 {
+		t.Errorf("connections in use: %d for writing, %d for reading", write, read)
+	}
+	if err := f.Close(); err != nil {
+		t.Error(err)
+	}
 }
 
 // newStore returns a store in a new file.
@@ -99,30 +143,21 @@ func exec1(t *testing.T, db *sql.DB, statement string) {
 	}
 }
 
+// wholeFile fails the test if SQLite finds anything wrong in the file.
+func wholeFile(t *testing.T, f *sqlitefile.File) {
+	t.Helper()
+	var verdict string
+	if err := f.Write.QueryRowContext(t.Context(), "PRAGMA integrity_check").Scan(&verdict); err != nil || verdict != "ok" {
+		t.Errorf("the file is %q, %v", verdict, err)
+	}
+}
+
 func count(t *testing.T, f *sqlitefile.File, table string) (n int) {
 	t.Helper()
 	if err := f.Read.QueryRowContext(t.Context(), "SELECT count(*) FROM "+table).Scan(&n); err != nil {
 		t.Fatal(err)
 	}
 	return n
-}
-
-func TestContract(t *testing.T) {
-	t.Parallel()
-	for name, o := range map[string]sqlitefile.Options{
-		"process-crash-safe": {},
-		"power-loss-safe":    {PowerLossSafe: true},
-	} {
-		t.Run(name, func(t *testing.T) {
-			t.Parallel()
-			storetest.Run(t, func(t *testing.T, now func() time.Time) storetest.Sessions {
-				t.Helper()
-				s := sqlitestore.New(file(t, filepath.Join(t.TempDir(), "glueauth.db"), o), now)
-				t.Cleanup(s.Close)
-				return s
-			})
-		})
-	}
 }
 
 func TestReopeningKeepsEverything(t *testing.T) {
@@ -179,67 +214,6 @@ func TestTwoStoresOnOneFile(t *testing.T) {
 		if outcomes[store.Rotated] != 1 || outcomes[store.Replayed] != 31 {
 			t.Fatalf("round %d: %v", g, outcomes)
 		}
-	}
-}
-
-// refreshForever is the child of TestKilledProcess: it prints each generation after the store has acknowledged it.
-func refreshForever(path string, safe bool) {
-	ctx := context.Background()
-	f, err := sqlitefile.Open(ctx, path, sqlitefile.Options{PowerLossSafe: safe})
-	if err != nil {
-		panic(err)
-	}
-	s := sqlitestore.New(f, noon)
-	for g := uint32(1); ; {
-		got, err := s.Rotate(ctx, refresh(1, g))
-		if err != nil || !got.Outcome.Succeeded() {
-			panic(fmt.Sprint(got, err))
-		}
-		g = got.Generation
-		fmt.Println(g)
-	}
-}
-
-func TestKilledProcess(t *testing.T) {
-	t.Parallel()
-	for _, safe := range []string{"", "yes"} {
-		t.Run("power loss safe: "+safe, func(t *testing.T) {
-			t.Parallel()
-			path := filepath.Join(t.TempDir(), "glueauth.db")
-			s := sqlitestore.New(file(t, path, sqlitefile.Options{}), noon)
-			t.Cleanup(s.Close)
-			open(t, s, 1)
-			open(t, s, 2)
-			child := exec.CommandContext(t.Context(), os.Args[0])
-			child.Env = append(os.Environ(), childFile+"="+path, "SQLITESTORE_TEST_CHILD_SAFE="+safe)
-			out, err := child.StdoutPipe()
-			if err != nil {
-				t.Fatal(err)
-			}
-			if err := child.Start(); err != nil {
-				t.Fatal(err)
-			}
-			acknowledged := uint32(0)
-			for lines := bufio.NewScanner(out); lines.Scan(); {
-				if _, err := fmt.Sscan(lines.Text(), &acknowledged); err != nil {
-					t.Fatal(err)
-				}
-				if acknowledged == 300 {
-					if err := child.Process.Kill(); err != nil { // what was printed until it dies is still read
-						t.Fatal(err)
-					}
-				}
-			}
-			_ = child.Wait() // killed
-			if acknowledged < 300 {
-				t.Fatalf("the child ended at generation %d", acknowledged)
-			}
-			want(t, s, 2, 1, store.Rotated)
-			got, err := s.Rotate(t.Context(), refresh(1, acknowledged))
-			if err != nil || got.Outcome != store.Rotated && got.Outcome != store.Replayed {
-				t.Errorf("the newest acknowledged token: %+v, %v", got, err)
-			}
-		})
 	}
 }
 
@@ -304,11 +278,15 @@ func TestSweep(t *testing.T) {
 	t.Parallel()
 	s, f := newStore(t)
 	open(t, s, 1)
-	exec1(t, f.Write, `INSERT INTO sessions WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i+1 FROM n WHERE i < 1001)
-		SELECT randomblob(16), 1, i, 'frontend', '[]', x'', x'', 0, 1, x'', x'', x'', 0, 0, 0, unixepoch('2026-11-01 12:00:00'), 0, i % 2, '' FROM n`)
-	exec1(t, f.Write, `INSERT INTO subjects SELECT 2, subject_id, x'', expires_at FROM sessions WHERE expires_at <= unixepoch('2026-11-01 12:00:00')`)
+	exec1(t, f.Write, `INSERT INTO sessions (name, subject_kind, subject_id, client, scopes, epoch, password_mark, base, cur, uses, retry_key, device,
+			replays, started_at, rotated_at, expires_at, ends_at, ended_at, cause)
+		WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i+1 FROM n WHERE i < 1001)
+		SELECT randomblob(16), 1, i, 'frontend', '[]', x'', x'', 0, 1, x'', x'', x'', 0, 0, 0, unixepoch('2026-10-31 12:00:00'), 0, i % 2, '' FROM n`)
+	exec1(t, f.Write, `INSERT INTO subjects (kind, id, epoch, expires_at) SELECT 2, subject_id, x'', expires_at FROM sessions WHERE subject_id > 1 OR epoch = x''`)
+	exec1(t, f.Write, `UPDATE sessions SET expires_at = expires_at + 1 WHERE subject_id = 1001`)
+	exec1(t, f.Write, `UPDATE subjects SET expires_at = expires_at + 1 WHERE kind = 2 AND id = 1001`)
 	swept, err := s.Sweep(t.Context())
-	if err != nil || swept != 2002 || count(t, f, "sessions") != 1 || count(t, f, "subjects") != 1 {
+	if err != nil || swept != 2000 || count(t, f, "sessions") != 2 || count(t, f, "subjects") != 2 {
 		t.Errorf("swept %d, left %d sessions and %d subjects, %v", swept, count(t, f, "sessions"), count(t, f, "subjects"), err)
 	}
 	want(t, s, 1, 1, store.Rotated)

@@ -7,6 +7,9 @@ import (
 	"fmt"
 	"time"
 
+	"modernc.org/sqlite"
+	sqlite3 "modernc.org/sqlite/lib"
+
 	"github.com/glueauth/glueauth/store"
 )
 
@@ -137,6 +140,10 @@ func (s *Store) transact(ctx context.Context, c call) {
 	if err == nil {
 		err = t.tx.Commit()
 	}
+	if unsynced(err) {
+		s.lost = fmt.Errorf("%w: %w", ErrSync, err)
+		err = s.lost
+	}
 	err = errors.Join(err, t.conn.Close())
 	for _, a := range answers {
 		if err != nil {
@@ -180,13 +187,17 @@ func (s *Store) next(enough <-chan time.Time) (call, bool) {
 // refuse answers a call for which no transaction could begin, and those that wait behind it: they have waited enough.
 func (s *Store) refuse(c call, err error) {
 	err = unavailable(err)
+	waiting := len(s.queue) // before anybody hears of it: who asks then has not waited
 	c.reply <- err
-	for range len(s.queue) {
+	for range waiting {
 		(<-s.queue).reply <- err
 	}
 }
 
 func (s *Store) begin(ctx context.Context) (transaction, error) {
+	if s.lost != nil {
+		return transaction{}, s.lost
+	}
 	bounded, cancel := context.WithTimeout(ctx, patience)
 	defer cancel()
 	if err := s.prepare(bounded); err != nil {
@@ -236,6 +247,13 @@ func (t transaction) exec(ctx context.Context, name statement, args ...any) (int
 		return 0, fmt.Errorf("count: %w", err)
 	}
 	return int(n), nil
+}
+
+// unsynced reports whether SQLite could not bring to disk what it had written. It asks the disk at each commit of a
+// power-loss-safe store; elsewhere a failure shows at a checkpoint only, which SQLite repeats as a whole.
+func unsynced(err error) bool {
+	e, ok := errors.AsType[*sqlite.Error](err)
+	return ok && (e.Code() == sqlite3.SQLITE_IOERR_FSYNC || e.Code() == sqlite3.SQLITE_IOERR_DIR_FSYNC)
 }
 
 func unavailable(err error) error { return fmt.Errorf("%w: %w", store.ErrUnavailable, err) }
