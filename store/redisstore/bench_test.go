@@ -2,6 +2,7 @@ package redisstore_test
 
 import (
 	"encoding/binary"
+	"net/netip"
 	"strconv"
 	"strings"
 	"sync"
@@ -26,6 +27,7 @@ func numbered(n uint64) store.SignIn {
 	}
 	in.Subject.ID = int64(n)
 	in.Lifetime, in.MaxLife = 31*24*time.Hour, 365*24*time.Hour
+	in.From = store.Visitor{Address: netip.MustParseAddr("2001:db8::1"), Agent: strings.Repeat("x", store.AgentLength)}
 	return in
 }
 
@@ -74,7 +76,7 @@ func BenchmarkBytesPerSession(b *testing.B) {
 func rotate(b *testing.B, s *redisstore.Store, in store.SignIn, g uint32) error {
 	b.Helper()
 	got, err := s.Rotate(b.Context(), store.Rotation{
-		Name: in.Name, Subject: in.Subject, Generation: g, Client: in.Client, Password: in.Password, Device: in.Device,
+		Name: in.Name, Subject: in.Subject, Generation: g, Client: in.Client, Password: in.Password, Device: in.Device, From: in.From,
 		RetryKey: store.RetryDigest{1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15, 16}, Lifetime: in.Lifetime,
 	})
 	if err == nil && got.Outcome != store.Rotated {

@@ -1,20 +1,22 @@
--- ARGV: offset, name, cause. It returns 1 when it ended the session.
-local name, cause = ARGV[2], ARGV[3]
+-- The decision of store.Session.End; the two must decide alike.
+-- ARGV: offset, name, cause, client (empty: any), from. It returns 1 when it ended the session.
+local name, cause, client, address = ARGV[2], ARGV[3], ARGV[4], string.sub(ARGV[5], 1, 16)
 local record = redis.call('GET', KEYS[2])
 if not record then
   return 0
 end
 local s = decode(record)
-if s.expires <= now then
+if s.expires <= now or client ~= '' and client ~= s.client then
   return 0
 end
-if s.ended ~= 0 then
+local known = subject()
+if s.ended ~= 0 or not known or known.epoch ~= s.epoch then
   -- A write of this connection, so that a WAIT covers the ending too if an earlier call made it unconfirmed.
   redis.call('PEXPIREAT', KEYS[2], deadline(s.expires))
   return 0
 end
-local known = subject()
-if known and known.epoch == s.epoch and redis.call('HEXISTS', KEYS[1], name) == 0 then
+happened(s, ENDED, 0, address)
+if redis.call('HEXISTS', KEYS[1], name) == 0 then
   -- The cap has ended it; only the record does not say so yet.
   return finish(name, s, 'too_many_sessions') or 0
 end

@@ -163,6 +163,23 @@ func refresh(name byte, generation uint32) store.Rotation {
 	}
 }
 
+func ending(name byte) store.Ending {
+	in := signIn(name)
+	return store.Ending{Subject: in.Subject, Name: in.Name, Cause: store.CauseGone}
+}
+
+// endAll signs the customer of session name out everywhere.
+func endAll(name byte) store.EndingAll {
+	return store.EndingAll{Subject: signIn(name).Subject, FreshEpoch: store.Epoch{0xee, name}, Cause: store.CauseOperator}
+}
+
+// signOut is a refresh that signs out as well.
+func signOut(name byte, generation uint32, how store.SignOut) store.Rotation {
+	r := refresh(name, generation)
+	r.SignOut, r.FreshEpoch = how, store.Epoch{0xdd, name, byte(generation)}
+	return r
+}
+
 // opened fails the test unless session name was opened, and refreshed once.
 func opened(t *testing.T, s *redisstore.Store, names ...byte) {
 	t.Helper()
@@ -198,6 +215,29 @@ func mustBe(t *testing.T, err error, class string) {
 	}
 }
 
+// worksAgain refreshes session 1 until it is answered.
+func worksAgain(t *testing.T, s *redisstore.Store) (got store.RotateResult) {
+	t.Helper()
+	storetest.Eventually(t, "it works again", func() bool {
+		var err error
+		got, err = s.Rotate(t.Context(), refresh(1, 2))
+		if err != nil && !errors.Is(err, store.ErrUnavailable) {
+			t.Fatal(err)
+		}
+		return err == nil
+	})
+	return got
+}
+
+// disconnected returns when a server has no connection but that which asks.
+func disconnected(t *testing.T, r *storetest.RedisServer) {
+	t.Helper()
+	storetest.Eventually(t, "no connection is left", func() bool {
+		clients, err := r.Try("CLIENT", "LIST")
+		return err == nil && !strings.Contains(clients, "\n")
+	})
+}
+
 // TestFaults : whatever happens to a server, every call is answered in time that the store is unavailable, what was
 // presented stays good, and no restart is needed.
 func TestFaults(t *testing.T) {
@@ -206,17 +246,23 @@ func TestFaults(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			r := storetest.Redis(t, f.args...)
-			s := open(t, redisstore.Options{URL: secret.Text("unix://" + f.user + r.Socket)})
+			s, err := redisstore.Open(t.Context(), redisstore.Options{URL: secret.Text("unix://" + f.user + r.Socket)})
+			if err != nil {
+				t.Fatal(err)
+			}
 			opened(t, s, 1, 2)
 			f.strike(t, r)
 			calls := map[string]func() error{
 				"ping":   func() error { return s.Ping(t.Context()) },
 				"rotate": func() error { _, err := s.Rotate(t.Context(), refresh(1, 2)); return err },
 				"open":   func() error { _, err := s.Open(t.Context(), signIn(3)); return err },
+				"others": func() error { _, err := s.Rotate(t.Context(), signOut(2, 2, store.SignOutOthers)); return err },
+				"all":    func() error { _, err := s.Rotate(t.Context(), signOut(2, 2, store.SignOutAll)); return err },
+				"endall": func() error { return s.EndAll(t.Context(), endAll(2)) },
 			}
 			if !f.ends {
 				calls["end"] = func() error {
-					_, err := s.End(t.Context(), signIn(2).Subject, signIn(2).Name, store.CauseGone)
+					_, err := s.End(t.Context(), ending(2))
 					return err
 				}
 			}
@@ -228,15 +274,7 @@ func TestFaults(t *testing.T) {
 				}
 			}
 			f.mend(t, r)
-			var got store.RotateResult
-			storetest.Eventually(t, "it works again", func() bool {
-				var err error
-				got, err = s.Rotate(t.Context(), refresh(1, 2))
-				if err != nil && !errors.Is(err, store.ErrUnavailable) {
-					t.Fatal(err)
-				}
-				return err == nil
-			})
+			got := worksAgain(t, s)
 			// A server that hung carries out what it was sent.
 			if got.Outcome != store.Rotated && (name != "hangs" || got.Outcome != store.Replayed) || got.Generation != 3 {
 				t.Errorf("%+v", got)
@@ -244,6 +282,10 @@ func TestFaults(t *testing.T) {
 			if err := s.Ping(t.Context()); err != nil {
 				t.Error(err)
 			}
+			if err := s.Close(); err != nil {
+				t.Error(err)
+			}
+			disconnected(t, r)
 		})
 	}
 }

@@ -1,6 +1,7 @@
--- The decision of store.Exported.Merge, as it stands there; the two must decide alike.
+-- The decision of store.Snapshot.Merge, as it stands there; the two must decide alike.
 -- ARGV: offset, name, client, scopes, epoch, password, base, cur, uses, retry, device, replays, started, rotated, expires,
--- ends, ended, cause, and of the subject's record at the source epoch (empty: there is none) and expiry.
+-- ends, ended, cause, shut, first, last, timeline, and of the subject's record at the source epoch (empty: there is none),
+-- expiry, floor, and address and cause of the floor.
 -- It returns 'added', 'updated' or 'kept'.
 local name = ARGV[2]
 local function number(i)
@@ -10,8 +11,12 @@ local s = {
   client = ARGV[3], scopes = ARGV[4], epoch = ARGV[5], password = ARGV[6], base = number(7), cur = number(8), uses = ARGV[9],
   retry = ARGV[10], device = ARGV[11], replays = number(12), started = number(13), rotated = number(14),
   expires = number(15), ends = number(16), ended = number(17), cause = ARGV[18],
+  shut = number(19), first = ARGV[20], last = ARGV[21], timeline = ARGV[22],
 }
-local source = ARGV[19] ~= '' and { epoch = ARGV[19], expires = number(20) } or nil
+local source = nil
+if ARGV[23] ~= '' then
+  source = { epoch = ARGV[23], expires = number(24), floor = number(25), from = ARGV[26], cause = ARGV[27] }
+end
 if s.expires <= now then
   return 'kept'
 end
@@ -38,41 +43,47 @@ end
 local function replaced()
   if not source or source.epoch == known.epoch or there and there.epoch == source.epoch then
     return false
+  elseif s.epoch == known.epoch then
+    return true
+  elseif source.floor ~= known.floor then
+    return source.floor > known.floor
   end
-  return s.epoch == known.epoch or source.expires > known.expires
+  return source.expires > known.expires
 end
 
 local write = not there or further(there)
-local epoch, expires
-if known then
-  epoch, expires = known.epoch, known.expires
-  if replaced() then
-    epoch = source.epoch
+local from = known -- whose record goes on
+if not known and write then -- never beside a session that stayed without: its record was lost
+  from = source
+end
+local merged = nil
+if from then
+  merged = { epoch = from.epoch, expires = from.expires, floor = from.floor, from = from.from, cause = from.cause }
+  if known and replaced() then
+    merged.epoch = source.epoch
   end
-elseif write and source then -- never beside a session that stayed without: its record was lost
-  epoch, expires = source.epoch, source.expires
+  if write then
+    merged.expires = math.max(merged.expires, s.expires)
+  end
+  if source and source.floor > merged.floor then
+    merged.floor, merged.from, merged.cause = source.floor, source.from, source.cause
+  end
+  if source and source.epoch == merged.epoch then
+    merged.expires = math.max(merged.expires, source.expires)
+  end
 end
 if write then
   save(s)
 end
-if epoch then
-  if write then
-    expires = math.max(expires, s.expires)
-  end
-  if source and source.epoch == epoch then
-    expires = math.max(expires, source.expires)
-  end
-  if not known or known.epoch ~= epoch then
-    redis.call('DEL', KEYS[1]) -- what the index holds is dead
-  end
-  if not known or known.epoch ~= epoch or known.expires ~= expires then
-    redis.call('HSET', KEYS[1], 'e', struct.pack('>c8I5', epoch, expires))
-    redis.call('PEXPIREAT', KEYS[1], deadline(expires))
-  end
+if merged and (not known or known.epoch ~= merged.epoch) then
+  restart(merged) -- what the index holds is dead
+elseif merged and (known.expires ~= merged.expires or known.floor ~= merged.floor) then
+  save_subject(merged)
 end
 if write and s.ended ~= 0 then
+  remember(name, s.ended)
   redis.call('HDEL', KEYS[1], name)
-elseif write and epoch == s.epoch then
+elseif write and merged and merged.epoch == s.epoch then
   redis.call('HSET', KEYS[1], name, struct.pack(INDEX, s.rotated, s.started, s.expires))
 end
 return not write and 'kept' or there and 'updated' or 'added'

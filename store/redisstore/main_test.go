@@ -2,12 +2,15 @@ package redisstore_test
 
 import (
 	"fmt"
+	"net/netip"
 	"os"
 	"strconv"
 	"strings"
 	"testing"
 	"time"
 
+	"github.com/google/go-cmp/cmp"
+	"github.com/google/go-cmp/cmp/cmpopts"
 	"go.uber.org/goleak"
 
 	"github.com/glueauth/glueauth/store/storetest"
@@ -51,4 +54,9 @@ func everyTTL(t *testing.T, r *storetest.RedisServer) map[string]int {
 		lives[fields[i]] = left
 	}
 	return lives
+}
+
+// different returns how two values differ, empty for not at all.
+func different(want, got any) string {
+	return cmp.Diff(want, got, cmpopts.EquateComparable(netip.Addr{}))
 }

@@ -1,38 +1,47 @@
 -- What every operation begins with. KEYS[1] is the customer's record, KEYS[2] the session's, both in one slot.
 -- ARGV[1] is what a test adds to the clock, in microseconds; it is 0 in production.
 
--- GRACE is for how many seconds a record outlives its expiry, so that a caller whose clock is behind is told "expired" and
--- not "lost", and FORGET for how many an expired session stays in the index, so that a clock set back finds it again.
-local GRACE, FORGET = 60, 86400
+-- GRACE is for how many seconds a record outlives its expiry, and an expired session stays in the index.
+local GRACE = 86400 -- as store.Remembered
+local FLOOR_LIFE = 31 * 86400 -- as store.FloorLife
 local USES = 16 -- as store.RememberedUses
+local ENTRIES = 12 -- as store.TimelineLength
 
 local offset = tonumber(ARGV[1])
 local time = redis.call('TIME')
 local now = math.floor((time[1] * 1000000 + time[2] + offset) / 1000000)
-local clock = math.min(math.max(now, 1), 4294967295) -- as it stands in uses
+local clock = math.min(math.max(now, 1), 4294967295) -- as it stands in uses and in the timeline
 
 -- deadline is when a key whose record expires at that second is to be deleted, in Unix milliseconds.
 local function deadline(expires)
   return string.format('%.0f', (expires + GRACE) * 1000 - math.floor(offset / 1000))
 end
 
--- A session is one packed string; the names and the meaning of its fields are those of store.Session.
+-- A session is one packed string; the names and the meaning of its fields are those of store.Session. A visitor is 16 bytes
+-- of address, IPv4 as mapped and zero for none, and the user agent. Version 1 ends after the scopes.
 local SESSION = '>Bc8c8c16I4I4I4I5I5I5I5I5I2c0Bc0Bc0Bc0I2c0'
+local SINCE2 = '>I4Bc0Bc0I2c0'
+local NOWHERE = string.rep('\0', 16)
 
 local function encode(s)
   local uses = string.gsub(s.uses, '%z+$', '')
-  return struct.pack(SESSION, 1, s.epoch, s.password, s.device, s.base, s.cur, s.replays,
+  return struct.pack(SESSION, 2, s.epoch, s.password, s.device, s.base, s.cur, s.replays,
     s.started, s.rotated, s.expires, s.ends, s.ended,
     #s.client, s.client, #s.cause, s.cause, #s.retry, s.retry, #uses, uses, #s.scopes, s.scopes)
+    .. struct.pack(SINCE2, s.shut, #s.first, s.first, #s.last, s.last, #s.timeline, s.timeline)
 end
 
 local function decode(record)
-  if string.byte(record) ~= 1 then
+  local version = string.byte(record)
+  if version ~= 1 and version ~= 2 then
     error('a session record of another version')
   end
-  local s, _ = {}
+  local s, _, rest = { shut = 0, first = NOWHERE, last = NOWHERE, timeline = '' }
   _, s.epoch, s.password, s.device, s.base, s.cur, s.replays, s.started, s.rotated, s.expires, s.ends, s.ended,
-    s.client, s.cause, s.retry, s.uses, s.scopes = struct.unpack(SESSION, record)
+    s.client, s.cause, s.retry, s.uses, s.scopes, rest = struct.unpack(SESSION, record)
+  if version == 2 then
+    s.shut, s.first, s.last, s.timeline = struct.unpack(SINCE2, record, rest)
+  end
   s.uses = s.uses .. string.rep('\0', 4 * USES - #s.uses)
   return s
 end
@@ -41,20 +50,72 @@ local function save(s)
   return redis.call('SET', KEYS[2], encode(s), 'PXAT', deadline(s.expires))
 end
 
--- The customer's record is a hash: e holds the epoch and the record's expiry, and each session in use stands under its
--- name with what the cap needs to know. A session that is not there was ended by the cap.
+-- The timeline is a row of entries of 27 bytes each: what, how many times, when, generation, address.
+local ENTRY, ENTRY_SIZE = '>BI2I4I4c16', 27
+local ROTATED, HEALED, REPLAYED, DISPLACED, REUSED, SIGNED_OTHERS, ENDED = 1, 2, 3, 4, 5, 6, 7 -- as store.Happening
+
+local function happened(s, what, generation, address)
+  local newest, count = #s.timeline - ENTRY_SIZE, 1
+  if newest >= 0 then
+    local w, n, _, g, a = struct.unpack(ENTRY, s.timeline, newest + 1)
+    if w == what and g == generation and a == address and n < 65535 then
+      s.timeline, count = string.sub(s.timeline, 1, newest), n + 1
+    end
+  end
+  s.timeline = string.sub(s.timeline .. struct.pack(ENTRY, what, count, clock, generation, address), -ENTRIES * ENTRY_SIZE)
+end
+
+-- The customer's record is a hash: e holds the epoch and the record's expiry, f the floor once there is one, x the names of
+-- the sessions that ended last, and each session in use stands under its name with what the cap needs to know. A session
+-- that is not there was ended by the cap.
 local INDEX = '>I5I5I5' -- rotated, started, expires
 
+-- stored is the customer's record whether or not it has expired.
+local function stored()
+  local have = redis.call('HMGET', KEYS[1], 'e', 'f')
+  if not have[1] then
+    return nil
+  end
+  local r, rest = { floor = 0, from = NOWHERE, cause = '' }
+  r.epoch, r.expires = struct.unpack('>c8I5', have[1])
+  if have[2] then
+    r.floor, r.from, rest = struct.unpack('>I5c16', have[2])
+    r.cause = string.sub(have[2], rest)
+  end
+  return r
+end
+
 local function subject()
-  local e = redis.call('HGET', KEYS[1], 'e')
-  if not e then
-    return nil
+  local r = stored()
+  return r and r.expires > now and r or nil
+end
+
+local function save_subject(r)
+  redis.call('HSET', KEYS[1], 'e', struct.pack('>c8I5', r.epoch, r.expires))
+  if r.floor > 0 then
+    redis.call('HSET', KEYS[1], 'f', struct.pack('>I5c16', r.floor, r.from) .. r.cause)
   end
-  local epoch, expires = struct.unpack('>c8I5', e)
-  if expires <= now then
-    return nil
+  redis.call('PEXPIREAT', KEYS[1], deadline(r.expires))
+end
+
+-- restart writes a customer's record with another epoch and an empty index, at the same cost however long that was: what it
+-- held is freed in the background. The first write is one for which a store without memory refuses the call as a whole.
+local function restart(r)
+  local x = redis.call('HGET', KEYS[1], 'x')
+  save_subject(r)
+  redis.call('UNLINK', KEYS[1])
+  save_subject(r)
+  if x then
+    redis.call('HSET', KEYS[1], 'x', x)
   end
-  return { epoch = epoch, expires = expires }
+end
+
+-- end_all is store.SubjectRecord.EndAll. It returns the new record.
+local function end_all(known, epoch, cause, address)
+  local r = { epoch = epoch, floor = now, from = address, cause = cause }
+  r.expires = math.max(known and known.expires or 0, now + FLOOR_LIFE)
+  restart(r)
+  return r
 end
 
 -- enter writes a living session into the customer's record and has the record last as long. It comes after save, so that
@@ -66,16 +127,38 @@ local function enter(name, s, expires)
   redis.call('PEXPIREAT', KEYS[1], deadline(expires))
 end
 
--- finish ends a living session. A store without memory for the ended record loses the record, which is as good: absence
--- means invalid. It returns the error of a store that can do neither.
+-- remember notes in the customer's record that a session has ended, for those who ask why. It never makes a record.
+local LATEST, LATEST_SIZE, LATEST_COUNT = '>I5c16', 21, 8
+
+local function remember(name, ended)
+  if redis.call('EXISTS', KEYS[1]) == 0 then
+    return
+  end
+  local x, list, entry = redis.call('HGET', KEYS[1], 'x') or '', '', struct.pack(LATEST, ended, name)
+  for i = 1, #x, LATEST_SIZE do
+    local at, other = struct.unpack(LATEST, x, i)
+    if other ~= name then
+      if at <= ended then
+        list, entry = list .. entry, ''
+      end
+      list = list .. string.sub(x, i, i + LATEST_SIZE - 1)
+    end
+  end
+  redis.call('HSET', KEYS[1], 'x', string.sub(list .. entry, 1, LATEST_COUNT * LATEST_SIZE))
+end
+
+-- finish ends a living session; the caller has added to its timeline. A store without memory for the ended record loses the
+-- record, which is as good: absence means invalid. It returns the error of a store that can do neither.
 local function finish(name, s, cause)
   s.ended, s.cause = now, cause
   local saved = redis.pcall('SET', KEYS[2], encode(s), 'PXAT', deadline(s.expires))
-  if saved.err then
-    if not string.find(saved.err, 'OOM ', 1, true) then
-      return saved
-    end
+  if not saved.err then
+    remember(name, now)
+  elseif string.find(saved.err, 'OOM ', 1, true) then
     redis.call('DEL', KEYS[2])
+  else
+    return saved
   end
   redis.call('HDEL', KEYS[1], name)
 end
+

@@ -3,7 +3,7 @@
 //
 // # Keys
 //
-// Customer 21 has the key glueauth:{c:21}, a hash with his epoch and an index of his sessions, and each of his sessions has
+// Customer 21 has the key glueauth:{c:21}, a hash with his epoch, floor and an index of his sessions, and each of his sessions has
 // a key glueauth:{c:21}:NAME, one packed string (record.lua). The part in braces chooses the slot of a Cluster, so that
 // whatever belongs to one customer changes in one step. Agents and guests have a and g in place of c. Every key expires.
 //
@@ -47,7 +47,7 @@ type Options struct {
 	// where user, password, ports and database may be left out, and rediss in place of redis means TLS. In the query of a
 	// Sentinel URL, sentinel_user and sentinel_password are for the Sentinels themselves.
 	URL secret.Text
-	// WaitReplicas is by how many replicas a sign-in and an ending must be confirmed; 0 asks none.
+	// WaitReplicas is by how many replicas a sign-in, an ending and a sign-out must be confirmed; 0 asks none.
 	WaitReplicas int
 	// ClockOffset is what a test adds to the server's clock. It is nil in production.
 	ClockOffset func() time.Duration
@@ -122,7 +122,7 @@ func (s *Store) Open(ctx context.Context, in store.SignIn) (store.SignedIn, erro
 	}
 	got, err := s.run(ctx, s.scripts.open, keys(in.Subject, in.Name), s.confirm,
 		in.Name[:], in.Client, scopes, in.Password[:], in.Device[:], in.FreshEpoch[:],
-		seconds(in.Lifetime), seconds(in.MaxLife), in.MaxOpen)
+		seconds(in.Lifetime), seconds(in.MaxLife), in.MaxOpen, packed(in.From))
 	if err != nil {
 		return store.SignedIn{}, err
 	}
@@ -135,7 +135,8 @@ func (s *Store) Open(ctx context.Context, in store.SignIn) (store.SignedIn, erro
 		var capped store.SessionName
 		copy(capped[:], r.text(i+1))
 		// It is dead already; what is missing is the cause in its record, which its next use would write too.
-		if _, err := s.End(ctx, in.Subject, capped, store.CauseTooMany); err != nil {
+		e := store.Ending{Subject: in.Subject, Name: capped, Cause: store.CauseTooMany, From: in.From}
+		if _, err := s.End(ctx, e); err != nil {
 			break
 		}
 	}
@@ -145,7 +146,7 @@ func (s *Store) Open(ctx context.Context, in store.SignIn) (store.SignedIn, erro
 	return out, nil
 }
 
-// Rotate decides and carries out the exchange of one generation of a session.
+// Rotate decides and carries out the exchange of one generation of a session, and signs out other sessions with it if asked.
 func (s *Store) Rotate(ctx context.Context, in store.Rotation) (store.RotateResult, error) {
 	scopes, err := joined(in.Scopes)
 	if err != nil { // a record cannot have such a scope
@@ -162,42 +163,33 @@ func (s *Store) Rotate(ctx context.Context, in store.Rotation) (store.RotateResu
 	if in.Windows.Rejoin > 0 {
 		rejoin = seconds(in.Windows.Rejoin)
 	}
-	got, err := s.run(ctx, s.scripts.rotate, keys(in.Subject, in.Name), 0,
+	replicas := 0 // a refresh waits for none
+	if in.SignOut != store.SignOutNone {
+		replicas = s.confirm
+	}
+	got, err := s.run(ctx, s.scripts.rotate, keys(in.Subject, in.Name), replicas,
 		in.Name[:], in.Generation, in.Client, scopes, in.ScopeGiven, in.NarrowScopes, password, in.Device[:], retry,
 		seconds(in.Lifetime), seconds(in.Windows.Replay), rejoin, seconds(in.Windows.LateRetry),
-		seconds(in.Windows.Concurrency), in.ReuseKeepsAlive)
+		seconds(in.Windows.Concurrency), in.ReuseKeepsAlive, packed(in.From), string(in.SignOut), in.FreshEpoch[:])
 	if err != nil {
 		return store.RotateResult{}, err
 	}
-	out, usable := result(got)
+	out, ended, usable := result(got, in)
 	if !usable {
 		return store.RotateResult{}, unavailable(errAnswer)
 	}
-	if s.confirm > 0 && endedBy(out, in) {
-		// A refresh waits for no replica, an ending does: end.lua writes an ended record again, for WAIT to cover it.
-		if _, err := s.End(ctx, in.Subject, in.Name, out.Cause); err != nil {
+	if s.confirm > 0 && ended {
+		// An ending does wait: end.lua writes an ended record again, for WAIT to cover it.
+		if _, err := s.End(ctx, store.Ending{Subject: in.Subject, Name: in.Name, Cause: out.Cause}); err != nil {
 			return store.RotateResult{}, err
 		}
 	}
 	return out, nil
 }
 
-// endedBy reports whether the session of a refused rotation has ended. Of a reuse that is only observed it cannot tell, and
-// says no.
-func endedBy(out store.RotateResult, in store.Rotation) bool {
-	switch out.Outcome {
-	case store.Reused:
-		return !in.ReuseKeepsAlive
-	case store.Refused:
-		return out.Cause != store.CauseMissing && out.Cause != store.CauseExpired
-	default:
-		return false
-	}
-}
-
-// End ends a session if it lives, and reports whether it did.
-func (s *Store) End(ctx context.Context, subject store.Subject, name store.SessionName, cause store.Cause) (bool, error) {
-	got, err := s.run(ctx, s.scripts.end, keys(subject, name), s.confirm, name[:], string(cause))
+// End ends a session if it lives and is the client's, and reports whether it did.
+func (s *Store) End(ctx context.Context, e store.Ending) (bool, error) {
+	got, err := s.run(ctx, s.scripts.end, keys(e.Subject, e.Name), s.confirm, e.Name[:], string(e.Cause), e.Client, packed(e.From))
 	if err != nil {
 		return false, err
 	}
@@ -207,6 +199,18 @@ func (s *Store) End(ctx context.Context, subject store.Subject, name store.Sessi
 		return false, unavailable(errAnswer)
 	}
 	return ended, nil
+}
+
+// EndAll ends all sessions of a subject.
+func (s *Store) EndAll(ctx context.Context, e store.EndingAll) error {
+	got, err := s.run(ctx, s.scripts.endAll, keys(e.Subject, store.SessionName{}), s.confirm, e.FreshEpoch[:], string(e.Cause), packed(e.From))
+	if err != nil {
+		return err
+	}
+	if r := (reader{values: got}); r.number(0) != 1 {
+		return unavailable(errAnswer)
+	}
+	return nil
 }
 
 func (s *Store) run(ctx context.Context, script script, keys []string, replicas int, args ...any) ([]any, error) {

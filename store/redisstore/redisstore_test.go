@@ -42,9 +42,36 @@ func (a apart) Rotate(ctx context.Context, in store.Rotation) (store.RotateResul
 	return a.Store.Rotate(ctx, in)
 }
 
-func (a apart) End(ctx context.Context, subject store.Subject, name store.SessionName, cause store.Cause) (bool, error) {
+func (a apart) End(ctx context.Context, e store.Ending) (bool, error) {
+	e.Subject.ID += a.offset
+	return a.Store.End(ctx, e)
+}
+
+func (a apart) EndAll(ctx context.Context, e store.EndingAll) error {
+	e.Subject.ID += a.offset
+	return a.Store.EndAll(ctx, e)
+}
+
+func (a apart) Session(ctx context.Context, subject store.Subject, name store.SessionName) (store.Snapshot, error) {
 	subject.ID += a.offset
-	return a.Store.End(ctx, subject, name, cause)
+	e, err := a.Store.Session(ctx, subject, name)
+	e.Subject.ID -= a.offset
+	return e, err
+}
+
+func (a apart) SessionsOf(ctx context.Context, subject store.Subject) ([]store.Snapshot, *store.SubjectRecord, error) {
+	subject.ID += a.offset
+	all, record, err := a.Store.SessionsOf(ctx, subject)
+	for i := range all {
+		all[i].Subject.ID -= a.offset
+	}
+	return all, record, err
+}
+
+func (a apart) Locate(ctx context.Context, name store.SessionName) (store.Subject, error) {
+	subject, err := a.Store.Locate(ctx, name)
+	subject.ID -= a.offset
+	return subject, err
 }
 
 func TestContract(t *testing.T) {

@@ -71,7 +71,7 @@ func TestClusterFailover(t *testing.T) {
 	survives(t, s, 2)
 	for _, name := range names {
 		storetest.Eventually(t, fmt.Sprintf("session %d", name), func() bool {
-			_, err := s.End(t.Context(), signIn(name).Subject, signIn(name).Name, store.CauseGone)
+			_, err := s.End(t.Context(), ending(name))
 			return err == nil || strings.Contains(err.Error(), "unconfirmed") // it has lost its only replica
 		})
 	}

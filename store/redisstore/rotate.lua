@@ -1,8 +1,9 @@
 -- The table of store.Session.Rotate, row by row as it stands there; the two must decide alike.
 -- ARGV: offset, name, generation, client, scopes asked for, scope given (0/1), narrow (0/1), password mark (empty: do not
 -- compare), device, retry key digest (empty: none), lifetime, windows of replay, rejoin (-1: off), late retry and
--- concurrency, reuse keeps alive (0/1). Lengths of time are in seconds.
--- It returns the outcome, the cause, the generation to hand out, its expiry and the scopes.
+-- concurrency, reuse keeps alive (0/1), from, sign out (empty, 'others' or 'all'), fresh epoch. Lengths of time are in seconds.
+-- It returns the outcome, an empty cause, the generation to hand out, its expiry and the scopes; or the outcome, the cause,
+-- whether the session has ended (0/1), and of a reuse the visitor who was answered last.
 local MAX = 4294967294 -- as store.MaxGeneration
 
 local name, g, client, asked = ARGV[2], tonumber(ARGV[3]), ARGV[4], ARGV[5]
@@ -10,11 +11,12 @@ local given, narrow = ARGV[6] == '1', ARGV[7] == '1'
 local password, device, retry, lifetime = ARGV[8], ARGV[9], ARGV[10], tonumber(ARGV[11])
 local replay, rejoin = tonumber(ARGV[12]), tonumber(ARGV[13])
 local late_retry, concurrency = tonumber(ARGV[14]), tonumber(ARGV[15])
-local keeps_alive = ARGV[16] == '1'
+local keeps_alive, from, sign_out, fresh = ARGV[16] == '1', ARGV[17], ARGV[18], ARGV[19]
+local address = string.sub(from, 1, 16)
 
 local record = redis.call('GET', KEYS[2])
 if not record then
-  return { 'refused', 'store_lost' }
+  return { 'refused', 'store_lost', 0, '' }
 end
 local s = decode(record)
 local known = subject()
@@ -23,12 +25,16 @@ local function slot(n)
   return n % USES * 4 + 1
 end
 
+local function use_of(n)
+  return (struct.unpack('>I4', s.uses, slot(n)))
+end
+
 -- age returns how long ago generation n got its newest successor; a time that no window contains means never or forgotten.
 local function age(n)
   if n > s.base or n == 0 or s.base - n >= USES then
     return math.huge
   end
-  local use = struct.unpack('>I4', s.uses, slot(n))
+  local use = use_of(n)
   if use == 0 then
     return math.huge
   end
@@ -77,7 +83,11 @@ end
 -- row is rows 4 to 10.
 local function row()
   local used = age(g)
-  if g == s.cur then
+  if g <= s.shut and s.base == s.shut and retry == s.retry and used <= replay then
+    return 'replayed'
+  elseif s.shut > 0 and g <= s.shut then -- signed out with the rest
+    return 'refused'
+  elseif g == s.cur then
     return 'rotated'
   elseif g > s.cur then
     return 'healed'
@@ -105,7 +115,7 @@ local function displaced()
   if g > s.base then
     return g < s.cur
   end
-  return s.base - g < USES and struct.unpack('>I4', s.uses, slot(g)) == 0
+  return s.base - g < USES and use_of(g) == 0
 end
 
 -- advance makes g the newest used generation.
@@ -130,36 +140,64 @@ local function note(successor)
   s.expires = math.min(now + lifetime, s.ends)
 end
 
-local function refuse(outcome, cause)
-  return finish(name, s, cause) or { outcome, cause }
+-- sign_out_others leaves only this session, under the fresh epoch, and of its used generations only the presented one.
+local function sign_out_others()
+  local use = use_of(g)
+  if s.shut ~= s.base then -- from now on the answer may be lost; a retry of this call does not count
+    use = clock
+  end
+  s.uses = string.rep('\0', 4 * USES)
+  note_use(g, use)
+  s.retry, s.shut, s.epoch = retry, s.base, fresh
+  happened(s, SIGNED_OTHERS, g, address)
+end
+
+local function refuse(cause)
+  happened(s, ENDED, 0, address)
+  return finish(name, s, cause) or { 'refused', cause, 1, '' }
+end
+
+-- reuse is row 10. The entry in the timeline says who, so there is none for the ending.
+local function reuse()
+  happened(s, REUSED, g, address)
+  local reply = { 'reuse', 'reuse', 1, s.last }
+  if keeps_alive and not displaced() then
+    save(s)
+    reply[3] = 0
+    return reply
+  end
+  return finish(name, s, 'reuse') or reply
 end
 
 if s.ended == 0 and s.expires <= now then -- row 1: it only waits to be deleted
-  return { 'refused', 'expired' }
+  return { 'refused', 'expired', 0, '' }
 end
 local cause = dead()
 if cause then -- row 1
   if s.ended ~= 0 then
-    return { 'refused', cause }
+    return { 'refused', cause, 1, '' }
   end
-  return refuse('refused', cause)
+  return refuse(cause)
 end
 if client ~= s.client then -- row 2
-  return { 'other_client', '' }
+  return { 'other_client', '', 0, '' }
 end
 if given and not subset() then -- row 3
-  return { 'scope_refused', '' }
+  return { 'scope_refused', '', 0, '' }
 end
 local outcome = row()
-if exhausted(outcome) then
-  return refuse('refused', 'exhausted')
+if outcome == 'refused' then
+  return { 'refused', 'signed_out', 0, '' }
+elseif outcome == 'reuse' then
+  return reuse()
+elseif sign_out == 'all' then
+  end_all(known, fresh, 'signed_out', address) -- first, for it refuses the call where there is no memory
+  happened(s, ENDED, 0, address)
+  return finish(name, s, 'signed_out_all') or { outcome, '', 0, 0, '' }
+elseif exhausted(outcome) then
+  return refuse('exhausted')
 end
-if outcome == 'reuse' then
-  if keeps_alive and not displaced() then
-    return { 'reuse', 'reuse' }
-  end
-  return refuse('reuse', 'reuse')
-end
+
 if outcome == 'rotated' or outcome == 'healed' then
   advance(outcome == 'healed')
   note(g + 1)
@@ -169,11 +207,19 @@ elseif outcome == 'displaced' then
 else
   s.replays = s.replays + 1
 end
+s.last = from
+happened(s, ({ rotated = ROTATED, healed = HEALED, displaced = DISPLACED, replayed = REPLAYED })[outcome], g, address)
 if given and narrow then
   s.scopes = asked
 end
+if sign_out == 'others' then
+  sign_out_others()
+end
 save(s)
-if outcome ~= 'replayed' then
+if sign_out == 'others' then
+  known = end_all(known, fresh, 'signed_out', address)
+end
+if outcome ~= 'replayed' or sign_out == 'others' then
   enter(name, s, known.expires)
 end
 return { outcome, '', s.cur, s.expires, s.scopes }

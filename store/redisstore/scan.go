@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/hex"
 	"iter"
+	"slices"
 	"strconv"
 	"strings"
 	"sync"
@@ -13,12 +14,29 @@ import (
 	"github.com/glueauth/glueauth/store"
 )
 
-// scanPage is about how many keys one step of a scan looks at.
-const scanPage = 500
+// scanPage is about how many keys one step of a scan looks at whose sessions are then read, and locatePage of one that looks
+// for a single session; trip is how many calls go together, so that a busy server answers them in time.
+const (
+	scanPage   = 500
+	locatePage = 10_000
+	trip       = 100
+)
 
-// many runs calls whose script may run twice, in one round trip to each server. What fails there runs once more by itself,
-// which teaches the server the script and follows keys that have moved.
+// many runs calls whose script may run twice, a hundred in one round trip to each server.
 func (s *Store) many(ctx context.Context, calls []call) ([][]any, error) {
+	answers := make([][]any, 0, len(calls))
+	for some := range slices.Chunk(calls, trip) {
+		got, err := s.together(ctx, some)
+		if answers = append(answers, got...); err != nil {
+			return answers, err
+		}
+	}
+	return answers, nil
+}
+
+// together runs calls in one round trip. What fails there runs once more by itself, which teaches the server the script and
+// follows keys that have moved.
+func (s *Store) together(ctx context.Context, calls []call) ([][]any, error) {
 	sent := make([]*redis.Cmd, len(calls))
 	if err := s.send(ctx, calls, sent); err != nil {
 		return nil, unavailable(err)
@@ -63,9 +81,9 @@ func (s *Store) send(ctx context.Context, calls []call, sent []*redis.Cmd) (err 
 	return nil
 }
 
-// pages yields the names and subjects of the sessions on all masters. After an error it yields nothing more.
-func (s *Store) pages(ctx context.Context) iter.Seq2[[]store.Exported, error] {
-	return func(yield func([]store.Exported, error) bool) {
+// pages yields the names and subjects of the sessions on all masters whose names fit. After an error it yields nothing more.
+func (s *Store) pages(ctx context.Context, name string, count int64) iter.Seq2[[]store.Snapshot, error] {
+	return func(yield func([]store.Snapshot, error) bool) {
 		masters, err := s.masters(ctx)
 		if err != nil {
 			yield(nil, unavailable(err))
@@ -73,8 +91,8 @@ func (s *Store) pages(ctx context.Context) iter.Seq2[[]store.Exported, error] {
 		}
 		for _, master := range masters {
 			for cursor, more := uint64(0), true; more; more = cursor != 0 {
-				var page []store.Exported
-				if page, cursor, err = scan(ctx, master, cursor); err != nil {
+				var page []store.Snapshot
+				if page, cursor, err = scan(ctx, master, cursor, name, count); err != nil {
 					yield(nil, unavailable(err))
 					return
 				}
@@ -102,14 +120,14 @@ func (s *Store) masters(ctx context.Context) (masters []*redis.Client, err error
 	return masters, err //nolint:wrapcheck // pages wraps it
 }
 
-func scan(ctx context.Context, master *redis.Client, cursor uint64) ([]store.Exported, uint64, error) {
+func scan(ctx context.Context, master *redis.Client, cursor uint64, name string, count int64) ([]store.Snapshot, uint64, error) {
 	ctx, cancel := context.WithTimeout(ctx, patience)
 	defer cancel()
-	found, cursor, err := master.Scan(ctx, cursor, "glueauth:{*}:*", scanPage).Result()
+	found, cursor, err := master.Scan(ctx, cursor, "glueauth:{*}:"+name, count).Result()
 	if err != nil {
 		return nil, 0, err //nolint:wrapcheck // pages wraps it
 	}
-	page := make([]store.Exported, 0, len(found))
+	page := make([]store.Snapshot, 0, len(found))
 	for _, key := range found {
 		if e, ok := sessionOf(key); ok {
 			page = append(page, e)
@@ -119,7 +137,7 @@ func scan(ctx context.Context, master *redis.Client, cursor uint64) ([]store.Exp
 }
 
 // sessionOf reads the key of a session, and reports whether it is one.
-func sessionOf(key string) (e store.Exported, ok bool) {
+func sessionOf(key string) (e store.Snapshot, ok bool) {
 	tag, name, _ := strings.Cut(strings.TrimPrefix(key, "glueauth:{"), "}:")
 	letter, id, _ := strings.Cut(tag, ":")
 	e.Subject.Kind = map[string]store.SubjectKind{"c": store.SubjectCustomer, "a": store.SubjectAgent, "g": store.SubjectGuest}[letter]

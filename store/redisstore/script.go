@@ -14,10 +14,13 @@ var texts embed.FS
 // script is one operation: the name by which a server knows it, and its text.
 type script struct{ sha, text string }
 
-type scripts struct{ probe, open, rotate, end script }
+type scripts struct{ probe, open, rotate, end, endAll, export, list, take script }
 
 func readScripts() (all scripts, err error) {
-	for name, s := range map[string]*script{"probe.lua": &all.probe, "open.lua": &all.open, "rotate.lua": &all.rotate, "end.lua": &all.end} {
+	for name, s := range map[string]*script{
+		"probe.lua": &all.probe, "open.lua": &all.open, "rotate.lua": &all.rotate, "end.lua": &all.end, "endall.lua": &all.endAll,
+		"export.lua": &all.export, "list.lua": &all.list, "import.lua": &all.take,
+	} {
 		if *s, err = operation(name); err != nil {
 			return all, err
 		}

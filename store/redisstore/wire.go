@@ -2,6 +2,7 @@ package redisstore
 
 import (
 	"errors"
+	"net/netip"
 	"strconv"
 	"strings"
 	"time"
@@ -59,20 +60,51 @@ func (r *reader) text(i int) string {
 	return ""
 }
 
-// result reads the answer of rotate.lua and reports whether it is one.
-func result(values []any) (store.RotateResult, bool) {
+// packed is a visitor as it stands in a record.
+func packed(v store.Visitor) []byte {
+	address := v.Address.As16()
+	return append(address[:], v.Agent[:min(len(v.Agent), store.AgentLength)]...)
+}
+
+func (r *reader) visitor(i int) (v store.Visitor) {
+	text := r.text(i)
+	if len(text) < addressSize {
+		r.bad = true
+		return v
+	}
+	return store.Visitor{Address: addressIn(text[:addressSize]), Agent: text[addressSize:]}
+}
+
+const addressSize = 16
+
+// addressIn reads 16 bytes: IPv4 as mapped, and zero for none.
+func addressIn(text string) netip.Addr {
+	if a := netip.AddrFrom16([addressSize]byte([]byte(text))); !a.IsUnspecified() {
+		return a.Unmap()
+	}
+	return netip.Addr{}
+}
+
+// result reads the answer of rotate.lua to a rotation. It reports whether the session of a refused one has ended, and whether
+// the answer is one.
+func result(values []any, in store.Rotation) (out store.RotateResult, ended, usable bool) {
 	r := reader{values: values}
-	out := store.RotateResult{Outcome: store.Outcome(r.text(0)), Cause: store.Cause(r.text(1))}
-	switch out.Outcome {
-	case store.Refused, store.OtherClient, store.ScopeRefused, store.Reused:
-	case store.Rotated, store.Healed, store.Replayed, store.Displaced:
+	out = store.RotateResult{Outcome: store.Outcome(r.text(0)), Cause: store.Cause(r.text(1))}
+	switch {
+	case out.Outcome.Succeeded() && in.SignOut == store.SignOutAll:
+	case out.Outcome.Succeeded():
 		generation := r.number(2)
 		out.Generation = uint32(generation) //nolint:gosec // checked below
 		r.bad = r.bad || generation < 1 || generation > store.MaxGeneration
 		out.ExpiresAt = time.Unix(r.number(3), 0).UTC()
 		out.Scopes = strings.Fields(r.text(4))
+	case out.Outcome == store.Reused:
+		out.Other = r.visitor(3)
+		ended = r.number(2) == 1
+	case out.Outcome == store.Refused, out.Outcome == store.OtherClient, out.Outcome == store.ScopeRefused:
+		ended = r.number(2) == 1
 	default:
 		r.bad = true
 	}
-	return out, !r.bad
+	return out, ended, !r.bad
 }
