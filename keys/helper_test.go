@@ -58,23 +58,23 @@ func child(t *testing.T, dir string, umask string) *exec.Cmd {
 }
 
 // copyKey puts a file of testdata into dir with a mode that is accepted, since git keeps only 0644.
-func copyKey(t *testing.T, from, to string) {
-	t.Helper()
-	write(t, to, string(read(t, filepath.Join("testdata", from))))
+func copyKey(tb testing.TB, from, to string) {
+	tb.Helper()
+	write(tb, to, string(read(tb, filepath.Join("testdata", from))))
 }
 
-func write(t *testing.T, path, content string) {
-	t.Helper()
+func write(tb testing.TB, path, content string) {
+	tb.Helper()
 	if err := os.WriteFile(path, []byte(content), 0o600); err != nil {
-		t.Fatal(err)
+		tb.Fatal(err)
 	}
 }
 
-func read(t *testing.T, path string) []byte {
-	t.Helper()
+func read(tb testing.TB, path string) []byte {
+	tb.Helper()
 	data, err := os.ReadFile(path)
 	if err != nil {
-		t.Fatal(err)
+		tb.Fatal(err)
 	}
 	return data
 }
@@ -100,11 +100,11 @@ func ringOf(t *testing.T, files ...string) (string, *keys.Ring) {
 	return dir, open(t, dir)
 }
 
-func open(t *testing.T, dir string) *keys.Ring {
-	t.Helper()
+func open(tb testing.TB, dir string) *keys.Ring {
+	tb.Helper()
 	ring, err := keys.Open(dir)
 	if err != nil {
-		t.Fatal(err)
+		tb.Fatal(err)
 	}
 	return ring
 }

@@ -51,6 +51,12 @@ func (c *Customers) ByID(ctx context.Context, id int64) (store.Customer, error) 
 	return found("find customer by id", c.read.QueryRowContext(ctx, selectCustomers+`WHERE id_customer = ?`, id))
 }
 
+// ByReference returns the customer with a customer reference, written as the shop has it. No such customer is
+// [store.ErrNotFound].
+func (c *Customers) ByReference(ctx context.Context, reference string) (store.Customer, error) {
+	return found("find customer by reference", c.read.QueryRowContext(ctx, selectCustomers+`WHERE customer_reference = ?`, reference))
+}
+
 // NewestHashes returns the password hashes of the n customers with the highest ids among those who have one, newest
 // first.
 func (c *Customers) NewestHashes(ctx context.Context, n int) ([]secret.Text, error) {

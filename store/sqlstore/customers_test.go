@@ -105,6 +105,10 @@ func TestACustomerIsFoundAsAdded(t *testing.T) {
 			if diff := cmp.Diff(tc.want, byEmail, plain()); err != nil || diff != "" {
 				t.Errorf("ByEmail: %v\n%s", err, diff)
 			}
+			byReference, err := c.ByReference(t.Context(), tc.add.Reference)
+			if diff := cmp.Diff(tc.want, byReference, plain()); err != nil || diff != "" {
+				t.Errorf("ByReference: %v\n%s", err, diff)
+			}
 			byID, err := c.ByID(t.Context(), tc.want.ID)
 			if diff := cmp.Diff(tc.want, byID, plain()); err != nil || diff != "" {
 				t.Errorf("ByID: %v\n%s", err, diff)
@@ -180,6 +184,17 @@ func TestNoLetterChangesIntoAnotherCustomersAddress(t *testing.T) {
 	for _, email := range []string{"kelvin@example.com", "KELVIN@example.com"} {
 		if _, err := c.ByEmail(t.Context(), email); !errors.Is(err, store.ErrNotFound) {
 			t.Errorf("%s: %v, want not found", email, err)
+		}
+	}
+}
+
+func TestReferenceIsFoundAsItIsWritten(t *testing.T) {
+	t.Parallel()
+	c, _ := open(t)
+	add(t, c, sonia())
+	for _, reference := range []string{"", "de--21", "DE--21 ", "DE--2", "DE--%", "DE--21\x00", "\xff", "' OR 1=1 --", "sonia@spryker.com"} {
+		if _, err := c.ByReference(t.Context(), reference); !errors.Is(err, store.ErrNotFound) {
+			t.Errorf("%q: %v, want not found", reference, err)
 		}
 	}
 }
@@ -280,6 +295,7 @@ func everyCall(ctx context.Context, c *sqlstore.Customers) map[string]error {
 	_, errs["ByEmail"] = c.ByEmail(ctx, "sonia@spryker.com")
 	_, errs["ByEmail of nobody"] = c.ByEmail(ctx, "nobody")
 	_, errs["ByID"] = c.ByID(ctx, 1)
+	_, errs["ByReference"] = c.ByReference(ctx, "DE--21")
 	_, errs["NewestHashes"] = c.NewestHashes(ctx, 1)
 	_, errs["Count"] = c.Count(ctx)
 	_, errs["Add"] = c.Add(ctx, person(1))
