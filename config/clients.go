@@ -21,6 +21,8 @@ func clientSettings(c *Client, claims []string) []setting {
 		{key: "scopes", builtin: "customer", list: true, read: scopes(&c.Scopes), meaning: "list of the scopes it may ask for; `customer`, or else the first one, is granted when a sign-in asks for none"},
 		{key: "access_lifetime", from: "access.lifetime", read: duration(&c.AccessLifetime, time.Second, year), meaning: "lifetime of its access tokens"},
 		{key: "refresh_lifetime", from: "refresh.lifetime", read: period(&c.RefreshLifetime), meaning: "lifetime of its refresh tokens"},
+		{key: "refresh_max_lifetime", from: "refresh.max_lifetime", read: period(&c.RefreshMax), meaning: "end of its sessions, however often they are refreshed"},
+		{key: "refresh_token_expires_in", builtin: "false", read: boolean(&c.RefreshExpiry), meaning: "`true`: answers say in `refresh_token_expires_in` for how many seconds their refresh token is good"},
 		{key: "typ", from: "access.typ", read: oneOf(&c.Type, "JWT", "at+jwt"), meaning: "`typ` in the header of its access tokens"},
 		{key: "subject", builtin: "glue", read: oneOf(&c.Subject, "glue", "reference", "uuid"), meaning: "what `sub` holds: `glue`: Spryker's JSON text; `reference`: the customer reference; `uuid`"},
 		{key: "claims", list: true, read: subset(&c.Claims, claims), meaning: "list of extra claims: `client_id`, `customer_reference`, `email`, `id_customer`, `scope`, `uuid`"},

@@ -6,6 +6,7 @@
 package config
 
 import (
+	"errors"
 	"log/slog"
 	"path/filepath"
 	"slices"
@@ -18,10 +19,11 @@ import (
 
 // Config is the result of [Load]. It is complete and valid, and nobody changes it.
 type Config struct {
-	File        string // the configuration file; empty for none
-	Listen      string // HOST:PORT of the public listener
-	AdminListen string // HOST:PORT of the management listener; empty: there is none
-	Data        string // the data folder
+	File        string      // the configuration file; empty for none
+	Listen      string      // HOST:PORT of the public listener
+	AdminListen string      // HOST:PORT of the management listener; empty: there is none
+	AdminSecret secret.Text // bearer secret of the management API; empty: there is none
+	Data        string      // the data folder
 	Demo        bool
 	Issuer      string // the iss claim, byte for byte; empty for none
 
@@ -62,19 +64,21 @@ type Config struct {
 	}
 	Clients []Client // at least one; the first is the default client
 
-	redisFile string  // file of Redis.URL; empty for none
-	entries   []entry // for Print, secrets masked
+	redisFile       string  // file of Redis.URL; empty for none
+	adminSecretFile string  // file of AdminSecret; empty for none
+	entries         []entry // for Print, secrets masked
 }
 
 // Refresh is what holds for the refresh sessions of all clients. Durations are whole seconds, 0 or more.
 type Refresh struct {
 	Lifetime             Period // what clients have that do not say otherwise
-	MaxLifetime          Period
+	MaxLifetime          Period // likewise
 	ReplayWindow         time.Duration
 	RejoinWindow         time.Duration
 	LateRetry            time.Duration
 	ConcurrencyAllowance time.Duration
 	MaxSessions          int
+	MACKey               int  // number of the key that refresh tokens are made with, 1 to 255
 	ReuseObserved        bool // refresh.reuse: observe
 	CheckObserved        bool // refresh.customer_check: observe
 }
@@ -87,6 +91,8 @@ type Client struct {
 	Scopes          []string
 	AccessLifetime  time.Duration // whole seconds
 	RefreshLifetime Period
+	RefreshMax      Period // end of a session
+	RefreshExpiry   bool   // answers say for how long their refresh token is good
 	Type            string // JWT or at+jwt
 	Subject         string // glue, reference or uuid
 	Claims          []string
@@ -130,7 +136,10 @@ func (c *Config) complete(given map[string]value) error {
 	if err := notBoth(given, "master_key", "master_key_file"); err != nil {
 		return err
 	}
-	if err := c.readRedis(given); err != nil {
+	if err := fromFile(given, "redis.url", "redis.url_file", c.redisFile, secretText(&c.Redis.URL)); err != nil {
+		return err
+	}
+	if err := c.readAdminSecret(given); err != nil {
 		return err
 	}
 	c.inData("keys.dir", &c.Keys.Dir, "keys")
@@ -141,17 +150,30 @@ func (c *Config) complete(given map[string]value) error {
 	return nil
 }
 
-// readRedis reads the file that holds the URL of Redis, where there is one.
-func (c *Config) readRedis(given map[string]value) error {
-	const key, fileKey = "redis.url", "redis.url_file"
-	if err := notBoth(given, key, fileKey); err != nil || c.redisFile == "" {
+// readAdminSecret reads the secret of the management API, which needs its listener.
+func (c *Config) readAdminSecret(given map[string]value) error {
+	const key = "admin_secret"
+	if err := fromFile(given, key, key+"_file", c.adminSecretFile, adminSecret(&c.AdminSecret)); err != nil {
 		return err
 	}
-	url, err := readSecret(c.redisFile)
+	if c.AdminSecret != "" && c.AdminListen == "" {
+		return errors.New("admin_secret is set, but admin_listen turns the management listener off: give it an address, or leave the secret out")
+	}
+	return nil
+}
+
+// fromFile reads a secret from its file, where there is one.
+func fromFile(given map[string]value, key, fileKey, path string, read reader) error {
+	if err := notBoth(given, key, fileKey); err != nil || path == "" {
+		return err
+	}
+	text, err := readSecret(path)
+	if err == nil {
+		err = read(text)
+	}
 	if err != nil {
 		return setting{key: fileKey}.mistake(given[fileKey], err)
 	}
-	c.Redis.URL = secret.Text(url)
 	return nil
 }
 

@@ -97,12 +97,12 @@ func builtIn(t *testing.T) *config.Config {
 	c.Access.Lifetime, c.Access.Type = 28800*time.Second, "JWT"
 	c.Refresh = config.Refresh{
 		Lifetime: lasting(t, "1mo"), MaxLifetime: lasting(t, "1y"), ReplayWindow: time.Minute, RejoinWindow: 7 * 24 * time.Hour,
-		LateRetry: 7 * 24 * time.Hour, ConcurrencyAllowance: 10 * time.Second, MaxSessions: 200,
+		LateRetry: 7 * 24 * time.Hour, ConcurrencyAllowance: 10 * time.Second, MaxSessions: 200, MACKey: 1,
 	}
 	c.Shutdown.Timeout = 10 * time.Second
 	c.Clients = []config.Client{{
 		ID: "frontend", Dialect: "glue", Scopes: []string{"customer"}, AccessLifetime: c.Access.Lifetime,
-		RefreshLifetime: c.Refresh.Lifetime, Type: "JWT", Subject: "glue",
+		RefreshLifetime: c.Refresh.Lifetime, RefreshMax: c.Refresh.MaxLifetime, Type: "JWT", Subject: "glue",
 	}}
 	return c
 }
@@ -141,6 +141,7 @@ func inOrder() map[string][]string {
 		"refresh.late_retry":            {"1d", "2d"},
 		"refresh.concurrency_allowance": {"1s", "2s"},
 		"refresh.max_sessions":          {"5", "6"},
+		"refresh.mac_key":               {"2", "3"},
 		"refresh.reuse":                 {"observe", "revoke"},
 		"refresh.customer_check":        {"observe", "enforce"},
 	}
@@ -162,7 +163,7 @@ func TestPrecedenceIsProvedForEverySetting(t *testing.T) {
 	t.Parallel()
 	all := inOrder()
 	for key := range printed(t, mustLoad(t, "", nil, nil)) {
-		if _, ok := all[key]; !ok && key != "config" && key != "master_key" && !strings.HasPrefix(key, "redis.url") && !strings.HasPrefix(key, "clients[0].") {
+		if _, ok := all[key]; !ok && key != "config" && key != "master_key" && !strings.HasPrefix(key, "admin_secret") && !strings.HasPrefix(key, "redis.url") && !strings.HasPrefix(key, "clients[0].") {
 			t.Errorf("%s is a setting that this test does not know", key)
 		}
 	}
@@ -221,7 +222,7 @@ refresh: {reuse: observe, customer_check: observe, max_sessions: 7, rejoin_windo
 shutdown:
   # drain: 5s
 clients:
-  - {id: shop, secret: "s3", dialect: rfc6749, scopes: [customer, "orders:read"], access_lifetime: 5m, refresh_lifetime: 7d, typ: at+jwt, subject: uuid, claims: [email, uuid]}
+  - {id: shop, secret: "s3", dialect: rfc6749, scopes: [customer, "orders:read"], access_lifetime: 5m, refresh_lifetime: 7d, refresh_max_lifetime: 90d, refresh_token_expires_in: true, typ: at+jwt, subject: uuid, claims: [email, uuid]}
   - id: second
     claims: []
     scopes:
@@ -236,10 +237,10 @@ clients:
 	want.Access.Lifetime = time.Hour
 	want.Clients = []config.Client{{
 		ID: "shop", Secret: "s3", Dialect: "rfc6749", Scopes: []string{"customer", "orders:read"}, AccessLifetime: 5 * time.Minute,
-		RefreshLifetime: lasting(t, "7d"), Type: "at+jwt", Subject: "uuid", Claims: []string{"email", "uuid"},
+		RefreshLifetime: lasting(t, "7d"), RefreshMax: lasting(t, "90d"), RefreshExpiry: true, Type: "at+jwt", Subject: "uuid", Claims: []string{"email", "uuid"},
 	}, {
 		ID: "second", Dialect: "glue", Scopes: []string{"customer"}, AccessLifetime: time.Hour,
-		RefreshLifetime: want.Refresh.Lifetime, Type: "JWT", Subject: "glue",
+		RefreshLifetime: want.Refresh.Lifetime, RefreshMax: want.Refresh.MaxLifetime, Type: "JWT", Subject: "glue",
 	}}
 	equal(t, want, c)
 	rows := printed(t, c)
@@ -292,6 +293,28 @@ func TestRedisURLIsASecret(t *testing.T) {
 	for _, environ := range [][]string{{"GLUEAUTH_REDIS="}, {"GLUEAUTH_REDIS=" + url, "GLUEAUTH_REDIS_FILE=" + file}, {"GLUEAUTH_REDIS_FILE=" + file + "x"}} {
 		if _, err := config.Load(nil, environ, nil); err == nil || strings.Contains(err.Error(), "canary") {
 			t.Errorf("%s: %v", strings.Split(environ[0], "=")[0], err)
+		}
+	}
+}
+
+func TestTheManagementSecretComesByItselfOrByItsFile(t *testing.T) {
+	t.Parallel()
+	const given = "0123456789abcdef"
+	file := filepath.Join(t.TempDir(), "secret")
+	if err := os.WriteFile(file, []byte(given+"\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	for name, c := range map[string]*config.Config{
+		"file":                  mustLoad(t, "admin_secret: "+given+"\n", nil, nil),
+		"environment":           mustLoad(t, "", []string{"GLUEAUTH_ADMIN_SECRET=" + given}, nil),
+		"file of its own":       mustLoad(t, "admin_secret_file: "+file+"\n", nil, nil),
+		"environment to a file": mustLoad(t, "", []string{"GLUEAUTH_ADMIN_SECRET_FILE=" + file}, nil),
+	} {
+		if c.AdminSecret.Reveal() != given {
+			t.Errorf("%s: another secret", name)
+		}
+		if row := printed(t, c)["admin_secret"]; strings.Contains(row.Value, given) {
+			t.Errorf("%s: shown as %v", name, row)
 		}
 	}
 }

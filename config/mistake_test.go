@@ -45,6 +45,8 @@ func mistakes() []struct{ name, file, env, want string } {
 		{"value with line breaks", "log: {format: \"a\\nb\"}\n", "", `log.format: "a\nb" (file FILE) must be json or text`},
 		{"durability", "store: {durability: safe}\n", "", `store.durability: "safe" (file FILE) must be power-loss-safe or process-crash-safe`},
 		{"too many workers", "password: {workers: 4096}\n", "", `password.workers (file FILE) must be a whole number from 1 to 1024, or auto`},
+		{"mac key zero", "refresh: {mac_key: 0}\n", "", `refresh.mac_key (file FILE) must be a whole number from 1 to 255`},
+		{"mac key of two bytes", "", "GLUEAUTH_REFRESH_MAC_KEY=256", `refresh.mac_key: "256" (environment GLUEAUTH_REFRESH_MAC_KEY) must be a whole number from 1 to 255`},
 		{"no sessions", "refresh: {max_sessions: 0}\n", "", `refresh.max_sessions (file FILE) must be a whole number from 1 to 10000`},
 		// Issuer and origins.
 		{"issuer without a scheme", "", "GLUEAUTH_ISSUER=login.example.com", `issuer: "login.example.com" (environment GLUEAUTH_ISSUER) must be an absolute URL, like https://login.example.com`},
@@ -78,6 +80,12 @@ func mistakes() []struct{ name, file, env, want string } {
 		{"empty master key", "", "GLUEAUTH_MASTER_KEY=", `master_key (environment GLUEAUTH_MASTER_KEY) is empty: give the key, or leave it out to have it in a file`},
 		{"master key left open", "master_key:\n", "", `master_key (file FILE) is empty: give the key, or leave it out to have it in a file`},
 		{"master key as a number", "master_key: 1234567890\n", "", `master_key (file FILE) must be text: write it in quotes`},
+		{"empty management secret", "", "GLUEAUTH_ADMIN_SECRET=", `admin_secret (environment GLUEAUTH_ADMIN_SECRET) is empty: write at least 16 characters, or leave it out to turn the management API off`},
+		{"short management secret", "", "GLUEAUTH_ADMIN_SECRET=0123456789abcde", `admin_secret (environment GLUEAUTH_ADMIN_SECRET) is too short to be safe: write at least 16 characters, like the output of openssl rand -hex 32`},
+		{"management secret with a space", "admin_secret: 0123456789 abcdef\n", "", `admin_secret (file FILE) must be printable ASCII without spaces: write it like the output of openssl rand -hex 32`},
+		{"two management secrets", "admin_secret_file: f\n", "GLUEAUTH_ADMIN_SECRET=0123456789abcdef", `admin_secret (environment GLUEAUTH_ADMIN_SECRET) and admin_secret_file (file FILE) are both given: keep one of them`},
+		{"management secret without its listener", "admin_listen: \"\"\n", "GLUEAUTH_ADMIN_SECRET=0123456789abcdef", `admin_secret is set, but admin_listen turns the management listener off: give it an address, or leave the secret out`},
+		{"management secret file that is missing", "admin_secret_file: /nowhere/s\n", "", `admin_secret_file: "/nowhere/s" (file FILE) cannot be read: no such file or directory; correct the path or its permissions`},
 		// Clients.
 		{"no client", "clients: []\n", "", `clients (file FILE) must be a list of at least one client: write "- id: frontend" under it, or leave it out`},
 		{"clients as names", "clients: [frontend]\n", "", `clients[0] (file FILE) must be a client: write "- id: frontend"`},

@@ -41,6 +41,20 @@ func secretText(to *secret.Text) reader {
 	}
 }
 
+// adminSecret reads a bearer secret that nobody guesses (RFC 6750 §2.1: b64token, or whatever else a header can hold).
+func adminSecret(to *secret.Text) reader {
+	return func(s string) error {
+		switch {
+		case len(s) < 16:
+			return errors.New("is too short to be safe: write at least 16 characters, like the output of openssl rand -hex 32")
+		case strings.ContainsFunc(s, func(r rune) bool { return r <= 0x20 || r > 0x7e }):
+			return errors.New("must be printable ASCII without spaces: write it like the output of openssl rand -hex 32")
+		}
+		*to = secret.Text(s)
+		return nil
+	}
+}
+
 func required(remedy string, read reader) reader {
 	return func(s string) error {
 		if s == "" {

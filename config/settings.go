@@ -45,7 +45,9 @@ func serverSettings(c *Config) []setting {
 	return []setting{
 		{key: configKey, flag: "config", read: text(&c.File), meaning: "the configuration file, in YAML"},
 		{key: "listen", flag: "listen", builtin: ":8080", read: address(&c.Listen), meaning: "address of the public listener"},
-		{key: "admin_listen", flag: "admin-listen", builtin: "127.0.0.1:8081", read: optional(address(&c.AdminListen)), meaning: "address of the management listener: metrics and health; empty turns it off"},
+		{key: "admin_listen", flag: "admin-listen", builtin: "127.0.0.1:8081", read: optional(address(&c.AdminListen)), meaning: "address of the management listener: metrics, health and the management API; empty turns it off"},
+		{key: "admin_secret", secret: true, read: required("write at least 16 characters, or leave it out to turn the management API off", adminSecret(&c.AdminSecret)), meaning: "bearer secret of the management API on that listener (`/sessions/list`, `show`, `revoke`, `explain`), at least 16 characters; without one there is no such API"},
+		{key: "admin_secret_file", read: optional(path(&c.adminSecretFile)), meaning: "file that holds `admin_secret` instead"},
 		{key: "data", flag: "data", builtin: "./data", read: required("give it a path, or leave it out for the built-in one", text(&c.Data)), meaning: "the data folder, made on first start"},
 		{key: "demo", flag: "demo", builtin: "false", read: boolean(&c.Demo), meaning: "adds a demo customer with a public password to an empty embedded database"},
 		{key: "log.level", flag: "log-level", builtin: "info", read: level(&c.Log.Level), meaning: "`debug`, `info`, `warn` or `error`"},
@@ -80,6 +82,7 @@ func tokenSettings(c *Config) []setting {
 		{key: "refresh.late_retry", builtin: "7d", read: duration(&r.LateRetry, 0, year), meaning: "within it an answer that was lost for long is replaced"},
 		{key: "refresh.concurrency_allowance", builtin: "10s", read: duration(&r.ConcurrencyAllowance, 0, year), meaning: "how long after a refresh a tab may still come one refresh late"},
 		{key: "refresh.max_sessions", builtin: "200", read: count(&r.MaxSessions, 1, 10_000), meaning: "sessions of one customer; the longest unused end first"},
+		{key: "refresh.mac_key", builtin: "1", read: count(&r.MACKey, 1, 255), meaning: "number of the key that refresh tokens are made with, 1 to 255; raise it, replica by replica, to roll: tokens of smaller numbers stay good until they expire"},
 		{key: "refresh.reuse", builtin: "revoke", read: either(&r.ReuseObserved, "observe", "revoke"), meaning: "a stolen or copied refresh token ends its session (`revoke`), or is refused and counted (`observe`)"},
 		{key: "refresh.customer_check", builtin: "enforce", read: either(&r.CheckObserved, "observe", "enforce"), meaning: "a blocked, unconfirmed or re-passworded customer is signed out at refresh (`enforce`), or counted (`observe`)"},
 		{key: clientsKey, meaning: "list of clients, in the file only, the first is the default client; empty: the public client `frontend`"},
