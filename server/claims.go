@@ -2,6 +2,7 @@ package server
 
 import (
 	"bytes"
+	"encoding/binary"
 	"encoding/hex"
 	"encoding/json"
 	"fmt"
@@ -68,6 +69,27 @@ func (t accessToken) extra() map[string]any {
 // ExtraClaims returns the names of the flat claims that a client may opt in to, sorted.
 func ExtraClaims() []string {
 	return []string{"client_id", "customer_reference", "email", "id_customer", "scope", "uuid"}
+}
+
+// idLength is how many hex digits of a jti name its session; the rest is random.
+const idLength = 2 * (1 + 8 + len(store.SessionName{}))
+
+// identify makes the first half of a jti: subject kind and id, session name. It names the session and is no credential.
+func identify(t refreshToken) []byte {
+	name := t.name()
+	b := []byte{byte(t.subject.Kind)}
+	b = binary.BigEndian.AppendUint64(b, uint64(t.subject.ID)) //nolint:gosec // the same 64 bits back and forth
+	return append(b, name[:]...)
+}
+
+// identified returns the session that a jti names, and false when it is none of ours.
+func identified(jti string) (store.Subject, store.SessionName, bool) {
+	b, err := hex.DecodeString(jti[:min(len(jti), idLength)])
+	if err != nil || len(b) != idLength/2 {
+		return store.Subject{}, store.SessionName{}, false
+	}
+	subject := store.Subject{Kind: store.SubjectKind(b[0]), ID: int64(binary.BigEndian.Uint64(b[1:]))} //nolint:gosec // see identify
+	return subject, store.SessionName(b[9:]), subject.Kind == store.SubjectCustomer
 }
 
 func (t accessToken) subject() (string, error) {

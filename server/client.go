@@ -39,9 +39,12 @@ type Client struct {
 	Scopes         []string // what it may ask for
 	AccessLifetime time.Duration
 	RefreshUntil   func(time.Time) time.Time // expiry of a refresh token that is made then
+	MaxLife        func(time.Time) time.Time // absolute end of a session that starts then
 	TokenType      string                    // the JWT's typ: JWT or at+jwt
 	Subject        SubjectForm
 	Claims         []string // extra flat claims, out of ExtraClaims
+	// RefreshExpiry has answers say for how long their refresh token is good.
+	RefreshExpiry bool
 }
 
 // clients is the registry; the first one is the default client.
@@ -53,12 +56,16 @@ func newClients(list []Client) (clients, error) {
 	}
 	seen := map[string]bool{}
 	for _, c := range list {
-		if c.ID == "" || seen[c.ID] || len(c.Scopes) == 0 || c.AccessLifetime < time.Second || c.RefreshUntil == nil {
+		if seen[c.ID] || !c.complete() {
 			return nil, fmt.Errorf("server: client %q is incomplete or defined twice", c.ID)
 		}
 		seen[c.ID] = true
 	}
 	return slices.Clone(list), nil
+}
+
+func (c Client) complete() bool {
+	return c.ID != "" && len(c.Scopes) > 0 && c.AccessLifetime >= time.Second && c.RefreshUntil != nil && c.MaxLife != nil
 }
 
 // find returns the client with this id, the default client for an empty or unknown one.

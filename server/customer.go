@@ -22,7 +22,7 @@ type customers struct {
 // look the same and take the same time, for the name is always looked up and a hash is always verified.
 func (c *customers) verify(ctx context.Context, client *Client, name string, password secret.Text) (store.Customer, error) {
 	if !possiblePassword(password) {
-		return store.Customer{}, c.wrong(ctx, client, store.Customer{}, "impossible_password")
+		return store.Customer{}, c.wrong(ctx, client, store.Customer{}, causeImpossible)
 	}
 	if c.lane.full() { // before the look-up: shedding must cost nothing
 		return store.Customer{}, refuse(Unavailable, errBusy)
@@ -42,11 +42,11 @@ func (c *customers) verify(ctx context.Context, client *Client, name string, pas
 	}
 	switch {
 	case !known:
-		return store.Customer{}, c.wrong(ctx, client, customer, "unknown_customer")
+		return store.Customer{}, c.wrong(ctx, client, customer, causeUnknown)
 	case !usable:
-		return store.Customer{}, c.wrong(ctx, client, customer, "no_password")
+		return store.Customer{}, c.wrong(ctx, client, customer, causeNoPassword)
 	case !right:
-		return store.Customer{}, c.wrong(ctx, client, customer, "wrong_password")
+		return store.Customer{}, c.wrong(ctx, client, customer, causeWrong)
 	}
 	if cause := c.barred(customer); cause != "" {
 		return store.Customer{}, c.wrong(ctx, client, customer, string(cause))

@@ -32,7 +32,7 @@ type dummies struct {
 }
 
 func newDummies(master *keys.Master) (*dummies, error) {
-	key, err := master.Derive("dummy-cost", macKeyNumber, derivedKeyBytes)
+	key, err := master.Derive("dummy-cost", markKeyNumber, derivedKeyBytes)
 	if err != nil {
 		return nil, err
 	}

@@ -23,6 +23,8 @@ const (
 	BadRefreshToken Code = "bad_refresh_token"
 	// InvalidScope : a scope that this client or session may not have.
 	InvalidScope Code = "invalid_scope"
+	// NothingFound : no session and no customer is what an operator asked for.
+	NothingFound Code = "nothing_found"
 	// Unavailable : we could not decide (queue full, store or customer database down). Never a verdict.
 	Unavailable Code = "unavailable"
 	// Internal : a bug of ours.
@@ -33,7 +35,7 @@ const (
 func Codes() []Code {
 	return []Code{
 		MissingGrant, UnsupportedGrant, InvalidClient, MissingParameter, Malformed,
-		WrongCredentials, BadRefreshToken, InvalidScope, Unavailable, Internal,
+		WrongCredentials, BadRefreshToken, InvalidScope, NothingFound, Unavailable, Internal,
 	}
 }
 

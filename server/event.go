@@ -1,6 +1,10 @@
 package server
 
-import "github.com/glueauth/glueauth/store"
+import (
+	"net/netip"
+
+	"github.com/glueauth/glueauth/store"
+)
 
 // EventName names an outcome. It is a metric label, so the set is closed and small.
 type EventName string
@@ -16,14 +20,53 @@ const (
 	EventReuse          EventName = "refresh_reuse"
 	EventRefreshRefused EventName = "refresh_refused"
 	EventSessionEnded   EventName = "session_ended"
-	EventObserved       EventName = "observed" // what a guard would have refused, had it been enforced
+	EventSignedOut      EventName = "signed_out"     // of all sessions, or of all others
+	EventRevokeIgnored  EventName = "revoke_ignored" // there was nothing to end
+	EventObserved       EventName = "observed"       // what a guard would have refused, had it been enforced
+	// EventOperatorEnded : an operator ended one session, or all of a customer.
+	EventOperatorEnded EventName = "operator_ended"
+	// EventManagementRefused : somebody asked the management API without its secret.
+	EventManagementRefused EventName = "management_refused"
 )
 
-// EventNames returns every event name, for counters that start at zero.
-func EventNames() []EventName {
-	return []EventName{
-		EventSignIn, EventSignInRefused, EventRotated, EventHealed, EventReplayed, EventDisplaced,
-		EventReuse, EventRefreshRefused, EventSessionEnded, EventObserved,
+// The causes of events that are no causes of package store, nor outcomes of it.
+const (
+	causeNotOurs     = "not_ours"     // garbage, forged, or another's token
+	causeOtherClient = "other_client" // a genuine token of another client
+	causeEnded       = "ended"        // before, or it is another client's
+	causeImpossible  = "impossible_password"
+	causeUnknown     = "unknown_customer"
+	causeNoPassword  = "no_password"
+	causeWrong       = "wrong_password"
+	endedOne         = "one"
+	endedAll         = "all"
+)
+
+// EventCauses returns every event with the causes that it comes with, for counters that start at zero. The empty cause
+// stands for an event whose name says it all.
+func EventCauses() map[EventName][]string {
+	none := []string{""}
+	barred := []string{string(store.CauseGone), string(store.CauseBlocked), string(store.CauseUnconfirmed)}
+	return map[EventName][]string{
+		EventSignIn:        none,
+		EventSignInRefused: append([]string{causeImpossible, causeUnknown, causeNoPassword, causeWrong}, barred...),
+		EventRotated:       none,
+		EventHealed:        none,
+		EventReplayed:      none,
+		EventDisplaced:     none,
+		EventReuse:         {string(store.CauseReuse)},
+		EventRefreshRefused: append([]string{
+			causeNotOurs, string(store.OtherClient), string(store.ScopeRefused), string(store.CauseMissing),
+			string(store.CauseExpired), string(store.CauseEpoch), string(store.CauseAll), string(store.CauseRevoked), string(store.CauseOperator),
+			string(store.CausePassword), string(store.CauseReuse), string(store.CauseExhausted), string(store.CauseTooMany),
+		}, barred...),
+		EventSessionEnded:  append([]string{string(store.CauseTooMany), string(store.CauseRevoked)}, barred...),
+		EventSignedOut:     {string(store.SignOutOthers), string(store.SignOutAll)},
+		EventRevokeIgnored: {causeNotOurs, string(store.CauseExpired), causeOtherClient, causeEnded},
+		EventObserved:      {string(store.CauseBlocked), string(store.CauseUnconfirmed)},
+
+		EventOperatorEnded:     {endedOne, endedAll},
+		EventManagementRefused: none,
 	}
 }
 
@@ -35,6 +78,7 @@ type Event struct {
 	Subject    store.Subject     // zero when unknown
 	Session    store.SessionName // zero when there is none
 	Generation uint32
+	Other      netip.Addr // of a reuse: where the session's newest token had gone; else the zero address
 }
 
 func rotationEvent(o store.Outcome) EventName {

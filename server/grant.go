@@ -28,4 +28,5 @@ type proof struct {
 	presented  *refreshToken // nil: a sign-in
 	scopeGiven bool          // scopes were asked for
 	refused    store.Cause   // the token is genuine, but its customer may not go on: the session must end
+	signOut    store.SignOut // which of the customer's sessions end with it; never SignOutAll, which hands out no token
 }

@@ -4,6 +4,9 @@ import (
 	"context"
 	"errors"
 	"time"
+
+	"github.com/glueauth/glueauth/config/secret"
+	"github.com/glueauth/glueauth/store"
 )
 
 // refreshGrant is the refresh_token grant (RFC 6749 §6). It reads the token without I/O, then looks at the customer
@@ -19,13 +22,9 @@ func (g refreshGrant) prove(ctx context.Context, client *Client, r TokenRequest)
 	if r.RefreshToken == nil {
 		return proof{}, refuse(MissingParameter, nil)
 	}
-	token, err := g.codec.decode(*r.RefreshToken, g.now())
-	if errors.Is(err, errNewerKey) {
-		return proof{}, refuse(Unavailable, err)
-	}
+	token, err := g.genuine(ctx, client, *r.RefreshToken)
 	if err != nil {
-		g.event(ctx, Event{Name: EventRefreshRefused, Cause: causeOfToken(err), Client: client.ID})
-		return proof{}, refuse(BadRefreshToken, err)
+		return proof{}, err
 	}
 	customer, refused, err := g.customers.current(ctx, token.subject.ID)
 	if err != nil {
@@ -38,9 +37,22 @@ func (g refreshGrant) prove(ctx context.Context, client *Client, r TokenRequest)
 	return p, nil
 }
 
+// genuine returns what a token says that we have made and that has not expired.
+func (g refreshGrant) genuine(ctx context.Context, client *Client, text secret.Text) (refreshToken, error) {
+	token, err := g.codec.decode(text, g.now())
+	if errors.Is(err, errNewerKey) {
+		return refreshToken{}, refuse(Unavailable, err)
+	}
+	if err != nil {
+		g.event(ctx, Event{Name: EventRefreshRefused, Cause: causeOfToken(err), Client: client.ID})
+		return refreshToken{}, refuse(BadRefreshToken, err)
+	}
+	return token, nil
+}
+
 func causeOfToken(err error) string {
 	if errors.Is(err, errExpired) {
-		return "expired"
+		return string(store.CauseExpired)
 	}
-	return "not_ours"
+	return causeNotOurs
 }

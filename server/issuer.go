@@ -49,6 +49,8 @@ func (i *issuer) issue(ctx context.Context, p proof, r TokenRequest) (TokenRespo
 		ExpiresIn:    info.GetAccessExpiresIn(),
 		RefreshToken: secret.Text(info.GetRefresh()),
 		Scope:        info.GetScope(),
+
+		RefreshExpiresIn: info.GetRefreshExpiresIn(),
 	}, nil
 }
 
@@ -67,15 +69,14 @@ func (n issuance) GenerateAccessToken(ctx context.Context, _ oauth2.GrantType, _
 	c, p, now := n.config, n.proof, n.config.Now()
 	token := refreshToken{subject: store.Subject{Kind: store.SubjectCustomer, ID: p.customer.ID}, generation: 1}
 	var epoch store.Epoch
-	for _, random := range [][]byte{token.session[:], epoch[:]} {
-		if _, err := io.ReadFull(c.Random, random); err != nil {
-			return nil, refuse(Internal, fmt.Errorf("random source: %w", err))
-		}
+	if err := n.randomise(token.session[:], epoch[:]); err != nil {
+		return nil, err
 	}
 	opened, err := c.Sessions.Open(ctx, store.SignIn{
 		Name: token.name(), Subject: token.subject, Client: p.client.ID, Scopes: p.scopes,
 		Password: n.marks.ofPassword(p.customer), Device: n.marks.ofDevice(n.request.Address, n.request.UserAgent),
-		FreshEpoch: epoch, Lifetime: p.client.RefreshUntil(now).Sub(now), MaxLife: c.Refresh.MaxLife(now).Sub(now),
+		From:       visitor(n.request.Address, n.request.UserAgent),
+		FreshEpoch: epoch, Lifetime: p.client.RefreshUntil(now).Sub(now), MaxLife: p.client.MaxLife(now).Sub(now),
 		MaxOpen: c.Refresh.MaxSessions,
 	})
 	if err != nil {
@@ -96,20 +97,16 @@ func (n issuance) RefreshAccessToken(ctx context.Context, _ *oauth2.TokenGenerat
 	if p.refused != "" {
 		return nil, n.end(ctx, token, p.refused)
 	}
-	policy, now := n.config.Refresh, n.config.Now()
-	result, err := n.config.Sessions.Rotate(ctx, store.Rotation{
-		Name: token.name(), Subject: token.subject, Generation: token.generation, Client: p.client.ID,
-		Scopes: p.scopes, ScopeGiven: p.scopeGiven, NarrowScopes: p.client.Dialect == Glue,
-		Password: n.marks.ofPassword(p.customer), IgnorePassword: n.config.CustomerCheckObserved,
-		Device:   n.marks.ofDevice(n.request.Address, n.request.UserAgent),
-		RetryKey: n.marks.ofRetryKey(n.request.RetryKey), Lifetime: p.client.RefreshUntil(now).Sub(now),
-		Windows: policy.Windows, ReuseKeepsAlive: policy.ReuseKeepsAlive,
-	})
+	rotation, err := n.rotation(p.client, token, n.request, p.signOut)
 	if err != nil {
-		return nil, unavailable(err)
+		return nil, err
 	}
-	n.config.Event(ctx, n.about(rotationEvent(result.Outcome), token, string(result.Cause)))
+	rotation.Scopes, rotation.ScopeGiven, rotation.NarrowScopes = p.scopes, p.scopeGiven, p.client.Dialect == Glue
+	rotation.Password, rotation.IgnorePassword = n.marks.ofPassword(p.customer), n.config.CustomerCheckObserved
+	result, err := n.rotate(ctx, rotation)
 	switch {
+	case err != nil:
+		return nil, err
 	case result.Outcome == store.ScopeRefused:
 		return nil, refuse(InvalidScope, nil)
 	case !result.Outcome.Succeeded():
@@ -122,9 +119,61 @@ func (n issuance) RefreshAccessToken(ctx context.Context, _ *oauth2.TokenGenerat
 	return n.mint(token, p.client.allowed(result.Scopes)) // without those that the client has lost since
 }
 
+// rotation is what a store is asked for with a genuine token.
+func (i *issuer) rotation(client *Client, token refreshToken, r TokenRequest, out store.SignOut) (store.Rotation, error) {
+	var epoch store.Epoch
+	if out != store.SignOutNone {
+		if err := i.randomise(epoch[:]); err != nil {
+			return store.Rotation{}, err
+		}
+	}
+	policy, now := i.config.Refresh, i.config.Now()
+	return store.Rotation{
+		Name: token.name(), Subject: token.subject, Generation: token.generation, Client: client.ID,
+		Device: i.marks.ofDevice(r.Address, r.UserAgent), From: visitor(r.Address, r.UserAgent),
+		RetryKey: i.marks.ofRetryKey(r.RetryKey), Lifetime: client.RefreshUntil(now).Sub(now),
+		Windows: policy.Windows, ReuseKeepsAlive: policy.ReuseKeepsAlive, SignOut: out, FreshEpoch: epoch,
+	}, nil
+}
+
+// rotate has the store decide, and tells what it decided.
+func (i *issuer) rotate(ctx context.Context, r store.Rotation) (store.RotateResult, error) {
+	result, err := i.config.Sessions.Rotate(ctx, r)
+	if err != nil {
+		return store.RotateResult{}, unavailable(err)
+	}
+	e := Event{
+		Name: rotationEvent(result.Outcome), Cause: string(result.Cause), Client: r.Client,
+		Subject: r.Subject, Session: r.Name, Generation: r.Generation, Other: result.Other.Address,
+	}
+	if e.Cause == "" && !result.Outcome.Succeeded() {
+		e.Cause = string(result.Outcome)
+	}
+	out := result.Outcome.Succeeded() && r.SignOut != store.SignOutNone
+	if !out || r.SignOut == store.SignOutOthers {
+		i.config.Event(ctx, e)
+	}
+	if out {
+		e.Name, e.Cause = EventSignedOut, string(r.SignOut)
+		i.config.Event(ctx, e)
+	}
+	return result, nil
+}
+
+func (i *issuer) randomise(all ...[]byte) error {
+	for _, random := range all {
+		if _, err := io.ReadFull(i.config.Random, random); err != nil {
+			return refuse(Internal, fmt.Errorf("random source: %w", err))
+		}
+	}
+	return nil
+}
+
 // end ends the session of a customer who may not go on.
 func (n issuance) end(ctx context.Context, token refreshToken, cause store.Cause) error {
-	ended, err := n.config.Sessions.End(ctx, token.subject, token.name(), cause)
+	ended, err := n.config.Sessions.End(ctx, store.Ending{
+		Subject: token.subject, Name: token.name(), Cause: cause, From: visitor(n.request.Address, n.request.UserAgent),
+	})
 	if err != nil {
 		return unavailable(err)
 	}
@@ -138,8 +187,8 @@ func (n issuance) end(ctx context.Context, token refreshToken, cause store.Cause
 func (n issuance) mint(token refreshToken, scopes []string) (oauth2.TokenInfo, error) {
 	client := n.proof.client
 	access := accessToken{client: client, customer: n.proof.customer, scopes: scopes, issuedAt: n.config.Now(), issuer: n.config.Issuer}
-	if err := n.identify(&access.jti, token); err != nil {
-		return nil, refuse(Internal, err)
+	if err := n.randomise(access.jti[copy(access.jti[:], identify(token)):]); err != nil {
+		return nil, err
 	}
 	claims, err := access.claims()
 	if err != nil {
@@ -154,21 +203,10 @@ func (n issuance) mint(token refreshToken, scopes []string) (oauth2.TokenInfo, e
 	info.SetAccessExpiresIn(client.AccessLifetime.Truncate(time.Second))
 	info.SetRefresh(n.codec.encode(token).Reveal())
 	info.SetScope(n.proof.tell)
+	if client.RefreshExpiry {
+		info.SetRefreshExpiresIn(max(token.expiresAt.Sub(access.issuedAt).Truncate(time.Second), time.Second))
+	}
 	return info, nil
-}
-
-// identify makes a jti: subject kind and id, session name, 15 random bytes. Its first 50 hex digits name the session.
-func (n issuance) identify(jti *[40]byte, token refreshToken) error {
-	name := token.name()
-	jti[0] = byte(token.subject.Kind)
-	for at := range 8 {
-		jti[1+at] = byte(token.subject.ID >> (56 - 8*at)) //nolint:gosec // big endian, as in the refresh token
-	}
-	copy(jti[9:], name[:])
-	if _, err := io.ReadFull(n.config.Random, jti[25:]); err != nil {
-		return fmt.Errorf("random source: %w", err)
-	}
-	return nil
 }
 
 func (n issuance) about(name EventName, token refreshToken, cause string) Event {

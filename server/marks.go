@@ -5,6 +5,9 @@ import (
 	"crypto/sha256"
 	"encoding/binary"
 	"net/netip"
+	"strings"
+	"unicode"
+	"unicode/utf8"
 
 	"github.com/glueauth/glueauth/config/secret"
 	"github.com/glueauth/glueauth/keys"
@@ -15,10 +18,13 @@ import (
 // retry key and no password hash, and its owner cannot be told from it without the master key.
 type marks struct{ device, password, retry []byte }
 
+// markKeyNumber does not roll: a mark made with another key would be another device, or another password.
+const markKeyNumber = 1
+
 func newMarks(master *keys.Master) (marks, error) {
 	var m marks
 	for purpose, key := range map[string]*[]byte{"device-mark": &m.device, "password-mark": &m.password, "retry-key": &m.retry} {
-		derived, err := master.Derive(purpose, macKeyNumber, derivedKeyBytes)
+		derived, err := master.Derive(purpose, markKeyNumber, derivedKeyBytes)
 		if err != nil {
 			return marks{}, err
 		}
@@ -36,6 +42,23 @@ func (m marks) ofDevice(address netip.Addr, userAgent string) store.DeviceMark {
 	}
 	network, _ := address.Prefix(bits) // the zero prefix for no address
 	return store.DeviceMark(keyed(m.device, []byte(network.String()+"\x00"+userAgent))[:16])
+}
+
+// visitor is where a request came from as a record keeps it: an address without its zone, and as much of the user agent
+// as fits, in whole characters none of which can harm a terminal or a log line.
+func visitor(address netip.Addr, userAgent string) store.Visitor {
+	const enough = 4 * store.AgentLength // before it is cut again, since what cannot be printed shrinks
+	agent := strings.Map(func(c rune) rune {
+		if unicode.IsPrint(c) && c != unicode.ReplacementChar {
+			return c
+		}
+		return '?'
+	}, userAgent[:min(len(userAgent), enough)])
+	end := min(len(agent), store.AgentLength)
+	for end < len(agent) && !utf8.RuneStart(agent[end]) {
+		end--
+	}
+	return store.Visitor{Address: address.Unmap().WithZone(""), Agent: agent[:end]}
 }
 
 // ofPassword marks the stored password hash of a customer.

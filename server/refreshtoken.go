@@ -34,7 +34,6 @@ const (
 	refreshBody     = 34
 	refreshMAC      = 20
 	refreshLength   = len(refreshPrefix) + (refreshBody+refreshMAC)/3*4
-	macKeyNumber    = 1
 	macKeyPurpose   = "refresh-token"
 	derivedKeyBytes = 32
 )
@@ -42,7 +41,7 @@ const (
 var (
 	errNotOurs  = errors.New("not a refresh token of this server")
 	errExpired  = errors.New("refresh token expired")
-	errNewerKey = errors.New("refresh token made with a newer master key than this process has")
+	errNewerKey = errors.New("refresh token made with a newer mac key than this process has: raise refresh.mac_key")
 )
 
 // name returns the name of the session's record.
@@ -51,26 +50,37 @@ func (t refreshToken) name() store.SessionName {
 	return store.SessionName(sum[:16])
 }
 
-// codec writes and reads refresh tokens.
-type codec struct{ key []byte }
+// codec writes and reads refresh tokens. It writes with its newest key and reads with all of them, so that the number can
+// be raised replica by replica: what a replica ahead has written is no verdict for one behind ([errNewerKey]), and what was
+// written before dies by its own expiry, one lifetime later.
+type codec struct{ keys [][]byte } // the key of number n is keys[n-1]
 
-func newCodec(master *keys.Master) (codec, error) {
-	key, err := master.Derive(macKeyPurpose, macKeyNumber, derivedKeyBytes)
-	return codec{key}, err
+// newCodec returns a codec that writes with the key of this number, 1 to 255.
+func newCodec(master *keys.Master, number byte) (codec, error) {
+	var c codec
+	for n := range number {
+		key, err := master.Derive(macKeyPurpose, n+1, derivedKeyBytes)
+		if err != nil {
+			return codec{}, err
+		}
+		c.keys = append(c.keys, key)
+	}
+	return c, nil
 }
 
 func (c codec) encode(t refreshToken) secret.Text {
 	b := make([]byte, 0, refreshBody+refreshMAC)
-	b = append(b, macKeyNumber, byte(t.subject.Kind))
+	number := byte(len(c.keys)) //nolint:gosec // at most 255
+	b = append(b, number, byte(t.subject.Kind))
 	b = binary.BigEndian.AppendUint64(b, uint64(t.subject.ID)) //nolint:gosec // the same 64 bits back and forth
 	b = append(b, t.session[:]...)
 	b = binary.BigEndian.AppendUint32(b, t.generation)
 	b = binary.BigEndian.AppendUint32(b, uint32(t.expiresAt.Unix())) //nolint:gosec // up to the year 2106
-	b = append(b, c.mac(b)...)
+	b = append(b, c.mac(number, b)...)
 	return secret.Text(refreshPrefix + base64.RawURLEncoding.EncodeToString(b))
 }
 
-// decode returns what a token says, or errNotOurs, errExpired or errNewerKey. It needs no store.
+// decode returns what a token says, or errNotOurs or errNewerKey; beside errExpired too. It needs no store.
 func (c codec) decode(text secret.Text, now time.Time) (refreshToken, error) {
 	encoded, ok := strings.CutPrefix(text.Reveal(), refreshPrefix)
 	if !ok || len(text) != refreshLength || strings.ContainsAny(encoded, "\r\n") {
@@ -80,10 +90,10 @@ func (c codec) decode(text secret.Text, now time.Time) (refreshToken, error) {
 	if err != nil {
 		return refreshToken{}, errNotOurs
 	}
-	if b[0] > macKeyNumber {
+	if int(b[0]) > len(c.keys) {
 		return refreshToken{}, fmt.Errorf("%w (number %d)", errNewerKey, b[0])
 	}
-	if b[0] != macKeyNumber || !hmac.Equal(c.mac(b[:refreshBody]), b[refreshBody:]) {
+	if b[0] == 0 || !hmac.Equal(c.mac(b[0], b[:refreshBody]), b[refreshBody:]) {
 		return refreshToken{}, errNotOurs
 	}
 	t := refreshToken{
@@ -101,8 +111,4 @@ func (c codec) decode(text secret.Text, now time.Time) (refreshToken, error) {
 	return t, nil
 }
 
-func (c codec) mac(b []byte) []byte {
-	h := hmac.New(sha256.New, c.key)
-	h.Write(b)
-	return h.Sum(nil)[:refreshMAC]
-}
+func (c codec) mac(number byte, b []byte) []byte { return keyed(c.keys[number-1], b)[:refreshMAC] }

@@ -1,7 +1,7 @@
 // Package server is the authorization core: it turns a token request into tokens or a refusal, and knows no HTTP.
 //
 // A request goes down one pipeline, [Server.Token]: the grant is known, the client proves itself, the grant proves who is
-// asking, the issuer keeps the session and signs. A grant (grant_password.go, grant_refresh.go) only proves; it never
+// asking, the issuer keeps the session and signs. Signing out, [Server.Revoke], goes through the same proofs and records. A grant (grant_password.go, grant_refresh.go) only proves; it never
 // authenticates a client, makes a token or writes a session, so it cannot forget to. Between the proof and the issuer
 // stands go-oauth2's gate, used for nothing else (issuer.go says why).
 //
@@ -39,7 +39,9 @@ type Sessions interface {
 	// Rotate decides and carries out the exchange of one generation. Its error is always the store's own failure.
 	Rotate(ctx context.Context, r store.Rotation) (store.RotateResult, error)
 	// End ends the session if it lives, and reports whether it did.
-	End(ctx context.Context, subject store.Subject, name store.SessionName, cause store.Cause) (bool, error)
+	End(ctx context.Context, e store.Ending) (bool, error)
+	// EndAll ends all sessions of a subject, however many, at one cost.
+	EndAll(ctx context.Context, e store.EndingAll) error
 }
 
 // Config is what a [Server] is made of. Everything is required unless it says otherwise.
@@ -66,9 +68,10 @@ type Config struct {
 // RefreshPolicy is the part of the refresh settings that is the same for all clients.
 type RefreshPolicy struct {
 	Windows         store.Windows
-	MaxLife         func(time.Time) time.Time // absolute end of a session that starts then
 	MaxSessions     int
 	ReuseKeepsAlive bool // refresh.reuse: observe
+	// MACKey is the number of the key that refresh tokens are made with, 1 to 255. Those of smaller numbers are good too.
+	MACKey byte
 }
 
 // Server is the authorization core. It is safe for concurrent use.
@@ -76,6 +79,7 @@ type Server struct {
 	clients   clients
 	customers *customers
 	issuer    *issuer
+	refresh   refreshGrant
 	grants    map[string]grant
 }
 
@@ -103,10 +107,11 @@ type Credentials struct {
 
 // TokenResponse is a successful answer (RFC 6749 §5.1).
 type TokenResponse struct {
-	AccessToken  secret.Text
-	ExpiresIn    time.Duration // whole seconds
-	RefreshToken secret.Text
-	Scope        string // only when the client must be told (RFC 6749 §5.1); else empty
+	AccessToken      secret.Text
+	ExpiresIn        time.Duration // whole seconds
+	RefreshToken     secret.Text
+	Scope            string        // only when the client must be told (RFC 6749 §5.1); else empty
+	RefreshExpiresIn time.Duration // whole seconds, only where the client wants to know; else 0
 }
 
 // New returns a server, or an error that names what is wrong with the config.
@@ -118,7 +123,7 @@ func New(c Config) (*Server, error) {
 	if !c.complete() {
 		return nil, errors.New("server: incomplete config")
 	}
-	tokens, err1 := newCodec(c.Master)
+	tokens, err1 := newCodec(c.Master, c.Refresh.MACKey)
 	marks, err2 := newMarks(c.Master)
 	dummies, err3 := newDummies(c.Master)
 	if err := errors.Join(err1, err2, err3); err != nil {
@@ -128,14 +133,13 @@ func New(c Config) (*Server, error) {
 		source: c.Customers, lane: newLane(c.PasswordWorkers, c.Now), dummies: dummies,
 		requireConfirmed: c.RequireConfirmed, observe: c.CustomerCheckObserved, event: c.Event,
 	}
+	refresh := refreshGrant{customers: people, codec: tokens, now: c.Now, event: c.Event}
 	return &Server{
 		clients:   registry,
 		customers: people,
 		issuer:    &issuer{config: c, codec: tokens, marks: marks},
-		grants: map[string]grant{
-			grantPassword: passwordGrant{customers: people},
-			grantRefresh:  refreshGrant{customers: people, codec: tokens, now: c.Now, event: c.Event},
-		},
+		refresh:   refresh,
+		grants:    map[string]grant{grantPassword: passwordGrant{customers: people}, grantRefresh: refresh},
 	}, nil
 }
 
@@ -143,7 +147,7 @@ func New(c Config) (*Server, error) {
 func (c Config) complete() bool {
 	rooms := c.Customers != nil && c.Sessions != nil && c.Keys != nil && c.Master != nil
 	world := c.Now != nil && c.Random != nil && c.Event != nil
-	return rooms && world && c.Refresh.MaxLife != nil && c.Refresh.MaxSessions >= 1 && c.PasswordWorkers >= 1
+	return rooms && world && c.Refresh.MACKey >= 1 && c.Refresh.MaxSessions >= 1 && c.PasswordWorkers >= 1
 }
 
 // Dialect returns the dialect in which a client that presents this id is answered: its own if there is such a client,

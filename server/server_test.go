@@ -8,6 +8,7 @@ import (
 	"net/netip"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -32,7 +33,9 @@ const (
 type harness struct {
 	t         testing.TB
 	server    *server.Server
+	config    server.Config
 	customers *sqlstore.Customers
+	sessions  *sqlitestore.Store
 	file      *sqlitefile.File
 
 	mu     sync.Mutex
@@ -50,33 +53,49 @@ func newHarness(tb testing.TB, change ...func(*server.Config)) *harness {
 	}
 	h.file = file
 	h.customers = sqlstore.New(file, h.now, rand.Reader)
-	sessions := sqlitestore.New(file, h.now)
+	h.sessions = sqlitestore.New(file, h.now)
 	tb.Cleanup(func() {
-		sessions.Close()
+		h.sessions.Close()
 		_ = file.Close()
 	})
 	config := server.Config{
-		Clients: []server.Client{client("frontend")}, Customers: h.customers, Sessions: sessions,
+		Clients: []server.Client{client("frontend")}, Customers: h.customers, Sessions: h.sessions,
 		Keys: testKeys(tb), Master: testMaster(tb), RequireConfirmed: true,
 		Refresh: server.RefreshPolicy{
-			Windows: store.Windows{Replay: time.Minute, Rejoin: 7 * 24 * time.Hour, LateRetry: 7 * 24 * time.Hour, Concurrency: 10 * time.Second},
-			MaxLife: func(t time.Time) time.Time { return t.AddDate(1, 0, 0) }, MaxSessions: 200,
+			Windows:     store.Windows{Replay: time.Minute, Rejoin: 7 * 24 * time.Hour, LateRetry: 7 * 24 * time.Hour, Concurrency: 10 * time.Second},
+			MaxSessions: 200, MACKey: 1,
 		},
 		PasswordWorkers: 2, Now: h.now, Random: rand.Reader, Event: h.record,
 	}
 	for _, c := range change {
 		c(&config)
 	}
+	h.config = config
 	if h.server, err = server.New(config); err != nil {
 		tb.Fatal(err)
 	}
 	return h
 }
 
+// replica is another server on the same stores, with another configuration.
+func (h *harness) replica(change func(*server.Config)) *harness {
+	h.t.Helper()
+	other := &harness{t: h.t, config: h.config, customers: h.customers, sessions: h.sessions, file: h.file, clock: h.now()}
+	other.config.Clients = slices.Clone(h.config.Clients)
+	other.config.Now, other.config.Event = other.now, other.record
+	change(&other.config)
+	var err error
+	if other.server, err = server.New(other.config); err != nil {
+		h.t.Fatal(err)
+	}
+	return other
+}
+
 func client(id string) server.Client {
 	return server.Client{
 		ID: id, Dialect: server.Glue, Scopes: []string{"customer"}, AccessLifetime: 8 * time.Hour,
 		RefreshUntil: func(t time.Time) time.Time { return t.AddDate(0, 1, 0) }, TokenType: "JWT", Subject: server.SubjectGlue,
+		MaxLife: func(t time.Time) time.Time { return t.AddDate(1, 0, 0) },
 	}
 }
 
@@ -119,6 +138,9 @@ func (h *harness) pass(d time.Duration) {
 }
 
 func (h *harness) record(_ context.Context, e server.Event) {
+	if !slices.Contains(server.EventCauses()[e.Name], e.Cause) {
+		h.t.Errorf("event %s has the cause %q, which is none of its own", e.Name, e.Cause)
+	}
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	h.events = append(h.events, e)
