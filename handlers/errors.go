@@ -15,10 +15,11 @@ import (
 
 // The codes that only HTTP has; they stand in the same table as the core's.
 const (
-	codeMethod   server.Code = "method"
-	codeBodyType server.Code = "body_type"
-	codeTooLarge server.Code = "body_too_large"
-	codeNotFound server.Code = "not_found"
+	codeMethod     server.Code = "method"
+	codeManagement server.Code = "management"
+	codeBodyType   server.Code = "body_type"
+	codeTooLarge   server.Code = "body_too_large"
+	codeNotFound   server.Code = "not_found"
 )
 
 // The reference's two long texts.
@@ -30,8 +31,11 @@ const (
 		"includes a parameter more than once, or is otherwise malformed."
 )
 
-// challenge is sent with every 401 (RFC 6749 §5.2).
-const challenge = `Basic realm="glueauth"`
+// One of them is sent with every 401 (RFC 6749 §5.2, RFC 6750 §3).
+const (
+	challenge           = `Basic realm="glueauth"`
+	managementChallenge = `Bearer realm="glueauth management"`
+)
 
 // answer is what a code is on the wire. The members of its body stand in the reference's order.
 type answer struct {
@@ -66,6 +70,7 @@ func failureTable() map[server.Code]row {
 			answer{badRequest, "invalid_grant", "The refresh token is invalid."},
 		},
 		server.InvalidScope: same(badRequest, "invalid_scope", "The requested scope is invalid, unknown, or malformed"),
+		server.NothingFound: same(http.StatusNotFound, "not_found", "Nothing is known by that."),
 		server.Unavailable:  same(http.StatusServiceUnavailable, "temporarily_unavailable", "Try again in a moment."),
 		server.Internal:     same(http.StatusInternalServerError, "server_error", "Internal error."),
 
@@ -73,6 +78,8 @@ func failureTable() map[server.Code]row {
 		codeBodyType: same(badRequest, invalidRequest, "Send application/x-www-form-urlencoded or multipart/form-data."),
 		codeTooLarge: same(http.StatusRequestEntityTooLarge, invalidRequest, "The request body is too large."),
 		codeNotFound: same(http.StatusNotFound, invalidRequest, "Not found."),
+
+		codeManagement: same(http.StatusUnauthorized, "invalid_token", "Send admin_secret as a bearer token."),
 	}
 }
 
@@ -107,6 +114,9 @@ func (f *failures) write(w http.ResponseWriter, r *http.Request, x failure) {
 	switch a.status {
 	case http.StatusUnauthorized:
 		h.Set("WWW-Authenticate", challenge)
+		if code == codeManagement {
+			h.Set("WWW-Authenticate", managementChallenge)
+		}
 	case http.StatusServiceUnavailable:
 		h.Set("Retry-After", f.retryAfter())
 	case http.StatusRequestEntityTooLarge:

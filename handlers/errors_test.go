@@ -33,6 +33,7 @@ func wireErrors() map[server.Code][2]wireError {
 		server.WrongCredentials: same(400, "invalid_grant", "The user credentials were incorrect."),
 		server.BadRefreshToken:  {{400, "invalid_request", "The refresh token is invalid."}, {400, "invalid_grant", "The refresh token is invalid."}},
 		server.InvalidScope:     same(400, "invalid_scope", "The requested scope is invalid, unknown, or malformed"),
+		server.NothingFound:     same(404, "not_found", "Nothing is known by that."),
 		server.Unavailable:      same(503, "temporarily_unavailable", "Try again in a moment."),
 		server.Internal:         same(500, "server_error", "Internal error."),
 	}

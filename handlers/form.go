@@ -30,6 +30,9 @@ const (
 	paramRefreshToken = "refresh_token"
 	paramScope        = "scope"
 	paramRetryKey     = "retry_key"
+	paramToken        = "token"
+	paramSessions     = "sessions"
+	paramWho          = "who" // of the management API
 )
 
 // parameter returns the name of the known parameter that a form calls name. Like the reference, forms may write
@@ -46,7 +49,7 @@ func parameter(name string) (string, bool) {
 		return paramRefreshToken, true
 	case paramRetryKey, "retryKey":
 		return paramRetryKey, true
-	case paramUsername, paramPassword, paramScope:
+	case paramUsername, paramPassword, paramScope, paramToken, paramSessions, paramWho:
 		return name, true
 	default:
 		return "", false

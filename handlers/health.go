@@ -19,12 +19,13 @@ const (
 
 // healthBody is what a healthy server says.
 type healthBody struct {
-	Status string `json:"status"`
+	Status   string   `json:"status"`
+	Warnings []string `json:"warnings,omitempty"`
 }
 
 // serveLive answers that the process runs. It depends on nothing: a restart would not help a database.
 func serveLive(w http.ResponseWriter, _ *http.Request) {
-	writeJSON(w, http.StatusOK, healthBody{"ok"})
+	writeJSON(w, http.StatusOK, healthBody{Status: "ok"})
 }
 
 // readiness is GET /readyz.
@@ -33,7 +34,8 @@ type readiness struct {
 	stopping func() bool
 	now      func() time.Time
 	fail     *failures
-	reason   bool // ?verbose gives the reason
+	warnings func() []string // nil: none
+	reason   bool            // ?verbose gives the reason, and the warnings
 
 	mu      sync.Mutex // held during a check: all who ask meanwhile share it
 	checked time.Time  // zero before the first check
@@ -44,17 +46,22 @@ type readiness struct {
 var errStopping = errors.New("stopping")
 
 func newReadiness(c Config, fail *failures, reason bool) *readiness {
-	return &readiness{check: c.Ready, stopping: c.Stopping, now: c.Now, fail: fail, reason: reason}
+	return &readiness{check: c.Ready, stopping: c.Stopping, now: c.Now, fail: fail, warnings: c.Warnings, reason: reason}
 }
 
 func (h *readiness) serve(w http.ResponseWriter, r *http.Request) {
 	err := h.result(r.Context())
+	verbose := h.reason && r.URL.Query().Has("verbose")
 	if err == nil {
-		writeJSON(w, http.StatusOK, healthBody{"ok"})
+		body := healthBody{Status: "ok"}
+		if verbose && h.warnings != nil {
+			body.Warnings = h.warnings()
+		}
+		writeJSON(w, http.StatusOK, body)
 		return
 	}
 	x := failure{err: &server.Error{Code: server.Unavailable, Cause: fmt.Errorf("not ready: %w", err)}}
-	if h.reason && r.URL.Query().Has("verbose") {
+	if verbose {
 		x.text = err.Error()
 	}
 	h.fail.write(w, r, x)

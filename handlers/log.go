@@ -66,17 +66,23 @@ func Events(logger *slog.Logger, m *Metrics) func(context.Context, server.Event)
 			attrs = append(attrs, slog.Uint64("generation", uint64(e.Generation)))
 		}
 		attrs = append(attrs, slog.String("address", addressOf(ctx)))
-		logger.LogAttrs(ctx, eventLevel(e.Name), "event", attrs...)
+		if e.Other.IsValid() {
+			attrs = append(attrs, slog.String("other_address", e.Other.String()))
+		}
+		logger.LogAttrs(ctx, eventLevel(e), "event", attrs...)
 	}
 }
 
 // eventLevel: what happens all day is debug, what a customer or operator may ask about is info, what points to theft, a
-// lost write or a guard that is only observed is a warning.
-func eventLevel(name server.EventName) slog.Level {
-	switch name {
+// lost write, a lost session or a guard that is only observed is a warning.
+func eventLevel(e server.Event) slog.Level {
+	if e.Cause == string(store.CauseMissing) {
+		return slog.LevelWarn
+	}
+	switch e.Name {
 	case server.EventRotated, server.EventReplayed:
 		return slog.LevelDebug
-	case server.EventHealed, server.EventReuse, server.EventObserved:
+	case server.EventHealed, server.EventReuse, server.EventObserved, server.EventManagementRefused:
 		return slog.LevelWarn
 	default:
 		return slog.LevelInfo

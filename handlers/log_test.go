@@ -9,6 +9,7 @@ import (
 	"log/slog"
 	"net/http"
 	"net/http/httptest"
+	"net/netip"
 	"net/url"
 	"strings"
 	"testing"
@@ -86,6 +87,13 @@ func TestSecretsAppearNowhere(t *testing.T) {
 		x.post(t, "grant_type=refresh_token&refresh_token="+tokens.Refresh)
 	}
 	seen.WriteString(x.post(t, "grant_type=refresh_token&client_id=gateway&refresh_token="+tokens.Refresh).body)
+	for _, body := range []string{
+		"token=" + url.QueryEscape(canary(4)), "token=" + tokens.Access + "&client_id=gateway", "token=" + tokens.Refresh + "x",
+		"token=" + tokens.Access + "&sessions=all", "token=" + tokens.Refresh + "&sessions=" + url.QueryEscape(canary(5)),
+		"token=" + tokens.Refresh + "&retry_key=0123456789abcdef", "token=" + tokens.Refresh + "&sessions=others", "token=" + tokens.Access,
+	} {
+		seen.WriteString(x.revoke(t, body).body)
+	}
 	seen.WriteString(get(handlers.Admin(x.config), "/metrics").Body.String())
 	seen.WriteString(x.logs.String())
 	all := seen.String()
@@ -169,19 +177,22 @@ func TestEventsAreCountedAndLoggedAtTheirLevel(t *testing.T) {
 	levels := map[server.EventName]string{
 		server.EventSignIn: "INFO", server.EventSignInRefused: "INFO", server.EventRotated: "DEBUG", server.EventReplayed: "DEBUG",
 		server.EventHealed: "WARN", server.EventDisplaced: "INFO", server.EventReuse: "WARN", server.EventRefreshRefused: "INFO",
-		server.EventSessionEnded: "INFO", server.EventObserved: "WARN",
+		server.EventSessionEnded: "INFO", server.EventObserved: "WARN", server.EventSignedOut: "INFO", server.EventRevokeIgnored: "INFO",
+		server.EventOperatorEnded: "INFO", server.EventManagementRefused: "WARN",
 	}
-	for _, name := range server.EventNames() {
+	for name := range server.EventCauses() {
 		b.Reset()
 		event(t.Context(), server.Event{
 			Name: name, Cause: "why", Client: "a\nclient", Generation: 7,
 			Subject: store.Subject{Kind: store.SubjectCustomer, ID: 21}, Session: store.SessionName{1, 2, 3},
+			Other: netip.MustParseAddr("198.51.100.7"),
 		})
 		got := logLines(t, b.String())[0]
 		delete(got, "time")
 		want := map[string]any{
 			"level": levels[name], "msg": "event", "a": 1.0, "event": string(name), "cause": "why", "client": "a?client",
 			"generation": 7.0, "subject_kind": 1.0, "subject": 21.0, "session": "01020300000000000000000000000000", "address": "",
+			"other_address": "198.51.100.7",
 		}
 		if diff := cmp.Diff(want, got); diff != "" {
 			t.Error(name, diff)
@@ -190,13 +201,38 @@ func TestEventsAreCountedAndLoggedAtTheirLevel(t *testing.T) {
 	c := openShop(t, setup{}).config
 	c.Metrics = m
 	text := get(handlers.Admin(c), "/metrics").Body.String()
-	for _, name := range server.EventNames() {
-		for _, line := range []string{`cause="",event="` + string(name) + `"} 0`, `cause="why",event="` + string(name) + `"} 1`} {
+	for name, causes := range server.EventCauses() {
+		lines := []string{`cause="why",event="` + string(name) + `"} 1`}
+		for _, cause := range causes {
+			lines = append(lines, `cause="`+cause+`",event="`+string(name)+`"} 0`)
+		}
+		for _, line := range lines {
 			if !strings.Contains(text, "glueauth_events_total{"+line) {
 				t.Errorf("no %s", line)
 			}
 		}
 	}
+}
+
+func TestALostSessionIsAWarning(t *testing.T) {
+	t.Parallel()
+	x := openShop(t, setup{})
+	var tokens struct {
+		Refresh string `json:"refresh_token"`
+	}
+	if err := json.Unmarshal([]byte(x.post(t, signIn).body), &tokens); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := x.file.Write.ExecContext(t.Context(), "DELETE FROM sessions"); err != nil {
+		t.Fatal(err)
+	}
+	x.post(t, "grant_type=refresh_token&refresh_token="+tokens.Refresh)
+	for _, line := range logLines(t, x.logs.String()) {
+		if line["event"] == "refresh_refused" && line["level"] == "WARN" && line["cause"] == "store_lost" {
+			return
+		}
+	}
+	t.Errorf("no warning in\n%s", x.logs.String())
 }
 
 func TestLogGroupsKeepTheRequestID(t *testing.T) {

@@ -17,6 +17,7 @@ type Metrics struct {
 	registry *prometheus.Registry
 	requests *prometheus.HistogramVec
 	events   *prometheus.CounterVec
+	findings *prometheus.GaugeVec
 }
 
 // NewMetrics returns metrics at zero, those of the Go runtime, the process and the build among them.
@@ -32,13 +33,28 @@ func NewMetrics() *Metrics {
 			Name: "glueauth_events_total",
 			Help: "Outcomes of sign-ins, refreshes and sessions.",
 		}, []string{"event", "cause"}),
+		findings: prometheus.NewGaugeVec(prometheus.GaugeOpts{
+			Name: "glueauth_store_finding",
+			Help: "1 while something about the session store can cost sessions although it works.",
+		}, []string{"finding"}),
 	}
-	m.registry.MustRegister(m.requests, m.events, collectors.NewGoCollector(),
+	m.registry.MustRegister(m.requests, m.events, m.findings, collectors.NewGoCollector(),
 		collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}), collectors.NewBuildInfoCollector())
-	for _, name := range server.EventNames() {
-		m.events.WithLabelValues(string(name), "")
+	for name, causes := range server.EventCauses() {
+		for _, cause := range causes { // an alarm on what has never happened needs its zero
+			m.events.WithLabelValues(string(name), cause)
+		}
 	}
 	return m
+}
+
+// Finding sets whether something about the session store can cost sessions. The names are a small closed set.
+func (m *Metrics) Finding(name string, there bool) {
+	value := 0.0
+	if there {
+		value = 1
+	}
+	m.findings.WithLabelValues(name).Set(value)
 }
 
 func (m *Metrics) handler() http.Handler {

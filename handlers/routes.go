@@ -2,8 +2,8 @@
 // server, and encodes what came back.
 //
 // A request runs down the list of [chain.wrap] (middleware.go) to its route (routes.go). POST /token is token.go, which
-// reads its body by form.go and its client by basic.go. Whatever fails is a value until errors.go, the only place that
-// writes a failure, gives it status and text in the client's dialect.
+// reads its body by form.go and its client by basic.go; POST /revoke (revoke.go) shares both. Whatever fails is a value
+// until errors.go, the only place that writes a failure, gives it status and text in the client's dialect.
 package handlers
 
 import (
@@ -16,6 +16,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/glueauth/glueauth/config/secret"
 	"github.com/glueauth/glueauth/server"
 )
 
@@ -27,14 +28,18 @@ type Config struct {
 	CORSOrigins []string                          // exact origins (scheme://host[:port]); empty turns CORS off
 	Ready       func(context.Context) error       // nil result: ready; nil function: always ready
 	Stopping    func() bool                       // true: no longer ready, at once; nil function: never
+	Warnings    func() []string                   // what may go wrong although all is ready; nil: nothing
 	Logger      *slog.Logger                      // see [NewLogHandler]
 	Random      io.Reader                         // for request ids and Retry-After; safe for concurrent use
 	Now         func() time.Time                  // for durations and the age of a readiness result
 	Deadline    time.Duration                     // for one request; above it the core answers that it is unavailable
 	Metrics     *Metrics
+
+	Inspector   *server.Inspector // of the management API, see Admin; Public needs none
+	AdminSecret secret.Text       // its bearer secret; empty: there is no such API
 }
 
-// Public returns what the customers' clients reach: the token endpoint, the key set and terse health. The error names
+// Public returns what the customers' clients reach: sign-in and sign-out, the key set and terse health. The error names
 // what is wrong with the config.
 func Public(c Config) (http.Handler, error) {
 	if c.Server == nil || c.JWKS == nil || c.Logger == nil || c.Random == nil || c.Now == nil || c.Metrics == nil ||
@@ -47,26 +52,28 @@ func Public(c Config) (http.Handler, error) {
 		}
 	}
 	fail := newFailures(c)
-	token := tokenHandler{server: c.Server, fail: fail}
+	core := endpoint{server: c.Server, fail: fail}
 	ready := newReadiness(c, fail, false)
 	return newRouter(c, fail, []route{
-		{paths: []string{"/token", "/token/"}, methods: []string{http.MethodPost}, serve: token.serve},
+		{paths: []string{"/token", "/token/"}, methods: []string{http.MethodPost}, serve: core.serve(core.token)},
+		{paths: []string{"/revoke", "/revoke/"}, methods: []string{http.MethodPost}, serve: core.serve(core.revoke)},
 		{paths: []string{"/.well-known/jwks.json"}, methods: read(), serve: jwksHandler{c.JWKS, c.JWKSMaxAge}.serve},
 		{paths: []string{"/livez", "/healthz"}, methods: read(), serve: serveLive, quiet: true},
 		{paths: []string{"/readyz"}, methods: read(), serve: ready.serve, quiet: true},
 	}), nil
 }
 
-// Admin returns what operators reach: the metrics, and health that gives its reason when asked (/readyz?verbose).
+// Admin returns what operators reach: the metrics, health that gives its reason when asked (/readyz?verbose), and where there
+// is a secret the management API of sessions.
 func Admin(c Config) http.Handler {
 	fail := newFailures(c)
 	c.CORSOrigins = nil
 	ready := newReadiness(c, fail, true)
-	return newRouter(c, fail, []route{
+	return newRouter(c, fail, append(managementRoutes(c, fail), []route{
 		{paths: []string{"/metrics"}, methods: read(), serve: c.Metrics.handler().ServeHTTP, quiet: true},
 		{paths: []string{"/livez", "/healthz"}, methods: read(), serve: serveLive, quiet: true},
 		{paths: []string{"/readyz"}, methods: read(), serve: ready.serve, quiet: true},
-	})
+	}...))
 }
 
 func read() []string { return []string{http.MethodGet, http.MethodHead} }

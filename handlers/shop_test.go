@@ -87,7 +87,7 @@ func openShop(t *testing.T, s setup) *shop {
 			Windows: store.Windows{
 				Replay: time.Minute, Rejoin: 7 * 24 * time.Hour, LateRetry: 7 * 24 * time.Hour, Concurrency: 10 * time.Second,
 			},
-			MaxLife: func(t time.Time) time.Time { return t.AddDate(1, 0, 0) }, MaxSessions: 200,
+			MaxSessions: 200, MACKey: 1,
 		},
 	})
 	if err != nil {
@@ -179,6 +179,7 @@ func clients() []server.Client {
 	base := server.Client{
 		Dialect: server.Glue, Scopes: []string{"customer", "wishlist"}, AccessLifetime: 8 * time.Hour,
 		RefreshUntil: func(t time.Time) time.Time { return t.AddDate(0, 1, 0) }, TokenType: "JWT", Subject: server.SubjectGlue,
+		MaxLife: func(t time.Time) time.Time { return t.AddDate(1, 0, 0) },
 	}
 	with := func(id, password string, d server.Dialect) server.Client {
 		c := base

@@ -9,10 +9,16 @@ import (
 	"github.com/glueauth/glueauth/server"
 )
 
-// tokenHandler is POST /token.
-type tokenHandler struct {
+// endpoint is what a client reaches that presents itself: POST /token and POST /revoke.
+type endpoint struct {
 	server *server.Server
 	fail   *failures
+}
+
+// asked is a decoded request: its parameters, and the client as it presented itself.
+type asked struct {
+	form
+	client server.Credentials
 }
 
 // tokenBody is a successful answer; its members stand in the reference's order.
@@ -22,46 +28,71 @@ type tokenBody struct {
 	Expires int64  `json:"expires_in"`
 	Refresh string `json:"refresh_token"`
 	Scope   string `json:"scope,omitempty"`
+
+	RefreshExpires int64 `json:"refresh_token_expires_in,omitempty"`
 }
 
-func (h tokenHandler) serve(w http.ResponseWriter, r *http.Request) {
-	request, asker, err := h.decode(r)
-	if err != nil {
-		asker.err = err
-		h.fail.write(w, r, asker)
-		return
-	}
-	response, err := h.server.Token(r.Context(), request)
-	if err != nil {
-		asker.err = err
-		h.fail.write(w, r, asker)
-		return
-	}
-	writeJSON(w, http.StatusOK, tokenBody{
-		Access:  response.AccessToken.Reveal(),
+func newTokenBody(t server.TokenResponse) tokenBody {
+	return tokenBody{
+		Access:  t.AccessToken.Reveal(),
 		Type:    "Bearer",
-		Expires: int64(response.ExpiresIn.Seconds()),
-		Refresh: response.RefreshToken.Reveal(),
-		Scope:   response.Scope,
-	})
+		Expires: int64(t.ExpiresIn.Seconds()),
+		Refresh: t.RefreshToken.Reveal(),
+		Scope:   t.Scope,
+
+		RefreshExpires: int64(t.RefreshExpiresIn.Seconds()),
+	}
 }
 
-// decode turns the request into the core's terms. Its failure says how the asker wants to be answered; it is filled in
-// as far as that is known, also beside an error.
-func (h tokenHandler) decode(r *http.Request) (server.TokenRequest, failure, error) {
+// serve decodes the request, makes the one call, and writes what came of it.
+func (h endpoint) serve(call func(*http.Request, asked) (body any, err error)) http.HandlerFunc {
+	return func(w http.ResponseWriter, r *http.Request) {
+		request, asker, err := h.decode(r)
+		var body any
+		if err == nil {
+			body, err = call(r, request)
+		}
+		if err != nil {
+			asker.err = err
+			h.fail.write(w, r, asker)
+			return
+		}
+		writeJSON(w, http.StatusOK, body)
+	}
+}
+
+// token is POST /token.
+func (h endpoint) token(r *http.Request, f asked) (any, error) {
+	response, err := h.server.Token(r.Context(), server.TokenRequest{
+		GrantType:    f.form[paramGrantType].Reveal(),
+		Client:       f.client,
+		Username:     revealed(f.get(paramUsername)),
+		Password:     f.get(paramPassword),
+		RefreshToken: f.get(paramRefreshToken),
+		Scope:        revealed(f.get(paramScope)),
+		RetryKey:     f.form[paramRetryKey],
+		Address:      peer(r),
+		UserAgent:    r.UserAgent(),
+	})
+	return newTokenBody(response), err
+}
+
+// decode reads the request and looks at what is the same for all endpoints. Its failure says how the asker wants to be
+// answered; it is filled in as far as that is known, also beside an error.
+func (h endpoint) decode(r *http.Request) (asked, failure, error) {
 	var asker failure
 	f, err := decodeForm(r)
 	if err != nil {
-		return server.TokenRequest{}, asker, err
+		return asked{}, asker, err
 	}
 	basic, err := decodeBasic(r.Header)
 	asker.basic = basic.sent
 	if err != nil {
-		return server.TokenRequest{}, asker, err
+		return asked{}, asker, err
 	}
 	client, err := credentials(basic, f)
 	if err != nil {
-		return server.TokenRequest{}, asker, err
+		return asked{}, asker, err
 	}
 	asker.dialect = h.server.Dialect(client.ID)
 	if asker.dialect == server.RFC6749 { // §3.2: a parameter without a value was not sent
@@ -71,21 +102,10 @@ func (h tokenHandler) decode(r *http.Request) (server.TokenRequest, failure, err
 			}
 		}
 	}
-	retryKey := f[paramRetryKey]
-	if retryKey != "" && !validRetryKey(retryKey.Reveal()) {
-		return server.TokenRequest{}, asker, malformed("retry key is not 16 to 128 characters out of %x21-7E")
+	if key := f[paramRetryKey]; key != "" && !validRetryKey(key.Reveal()) {
+		return asked{}, asker, malformed("retry key is not 16 to 128 characters out of %x21-7E")
 	}
-	return server.TokenRequest{
-		GrantType:    f[paramGrantType].Reveal(),
-		Client:       client,
-		Username:     revealed(f.get(paramUsername)),
-		Password:     f.get(paramPassword),
-		RefreshToken: f.get(paramRefreshToken),
-		Scope:        revealed(f.get(paramScope)),
-		RetryKey:     retryKey,
-		Address:      peer(r),
-		UserAgent:    r.UserAgent(),
-	}, asker, nil
+	return asked{f, client}, asker, nil
 }
 
 func revealed(t *secret.Text) *string {

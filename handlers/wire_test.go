@@ -78,7 +78,20 @@ func wireSetups() map[string]wireSetup {
 	cors := wireSetup{setup: setup{origins: []string{"https://shop.example"}}}
 	customersDown := func(x *shop) { _ = x.file.Read.Close() }
 	sessionsDown := func(x *shop) { x.sessions.Close() }
+	told := wireSetup{setup: setup{clients: clients()}}
+	for i := range told.clients {
+		told.clients[i].RefreshExpiry = true
+	}
 	return map[string]wireSetup{
+		"refresh_expiry_glue":           told,
+		"refresh_expiry_rfc6749":        told,
+		"revoke_unavailable_this":       {before: sessionsDown},
+		"revoke_unavailable_access":     {before: sessionsDown},
+		"revoke_unavailable_others":     {before: sessionsDown},
+		"revoke_unavailable_all":        {before: sessionsDown},
+		"revoke_unavailable_customers":  {before: customersDown},
+		"cors_revoke":                   cors,
+		"cors_revoke_preflight":         cors,
 		"unavailable_customers":         {before: customersDown, first: true},
 		"unavailable_customers_rfc6749": {before: customersDown, first: true},
 		"unavailable_customers_refresh": {before: customersDown},
