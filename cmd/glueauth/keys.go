@@ -2,16 +2,19 @@ package main
 
 import (
 	"crypto/rand"
+	"errors"
 	"fmt"
+	"path/filepath"
 	"text/tabwriter"
 
 	"github.com/spf13/cobra"
 
 	"github.com/glueauth/glueauth/keys"
+	"github.com/glueauth/glueauth/store/sqlitefile"
 )
 
 func (p process) keysCommand() *cobra.Command {
-	return p.group("keys", "Look at the signing keys and make new ones", p.keysListCommand(), p.keysGenerateCommand(), p.keysExportCommand())
+	return p.group("keys", "Look at the signing keys and make new ones", p.keysListCommand(), p.keysGenerateCommand(), p.keysExportCommand(), p.keysAcceptMasterCommand())
 }
 
 func (p process) keysListCommand() *cobra.Command {
@@ -83,4 +86,28 @@ func (p process) ring(cmd *cobra.Command) (*keys.Ring, error) {
 		return nil, err
 	}
 	return keys.Open(cfg.Keys.Dir)
+}
+
+func (p process) keysAcceptMasterCommand() *cobra.Command {
+	return &cobra.Command{
+		Use: "accept-master", Short: "Let the database go on with another master key, after its own was lost", Args: cobra.NoArgs,
+		Long: "Let the database in the data folder go on with another master key, after its own was lost. Refresh tokens given out\n" +
+			"under the old one are void: every customer signs in again. Customers, passwords and signing keys stay.",
+		RunE: func(cmd *cobra.Command, _ []string) (err error) {
+			cfg, err := p.load(cmd)
+			if err != nil {
+				return err
+			}
+			file, err := sqlitefile.Open(cmd.Context(), filepath.Join(cfg.Data, databaseName), sqlitefile.Options{})
+			if err != nil {
+				return err
+			}
+			defer func() { err = errors.Join(err, file.Close()) }()
+			if err := file.Disclaim(cmd.Context()); err != nil {
+				return err
+			}
+			_, err = fmt.Fprintln(p.stdout, "the next server to start on this database brings its master key")
+			return err
+		},
+	}
 }

@@ -7,12 +7,12 @@ import (
 	"fmt"
 	"io/fs"
 	"log/slog"
-	"os"
 	"path/filepath"
 	"runtime"
 	"time"
 
 	"github.com/glueauth/glueauth/config"
+	"github.com/glueauth/glueauth/handlers"
 	"github.com/glueauth/glueauth/keys"
 	"github.com/glueauth/glueauth/server"
 	"github.com/glueauth/glueauth/store"
@@ -29,6 +29,7 @@ type rooms struct {
 	keys      *keys.Ring
 	customers *sqlstore.Customers
 	sessions  sessionStore
+	guard     *guard // nil where sessions are embedded
 	chores    []chore
 	closers   []func() error // in the order of closing
 }
@@ -36,6 +37,7 @@ type rooms struct {
 // sessionStore is what every store of sessions offers.
 type sessionStore interface {
 	server.Sessions
+	server.InspectedSessions
 	Ping(ctx context.Context) error
 }
 
@@ -47,7 +49,7 @@ type chore struct {
 
 // openRooms opens what the server needs. It makes what is missing inside its own data folder, and says so in the log;
 // what an operator has put elsewhere must be there.
-func openRooms(ctx context.Context, cfg *config.Config, logger *slog.Logger) (_ *rooms, err error) {
+func openRooms(ctx context.Context, cfg *config.Config, metrics *handlers.Metrics, logger *slog.Logger) (_ *rooms, err error) {
 	r := &rooms{}
 	defer func() {
 		if err != nil {
@@ -70,7 +72,7 @@ func openRooms(ctx context.Context, cfg *config.Config, logger *slog.Logger) (_ 
 	}
 	r.customers = sqlstore.New(people, time.Now, rand.Reader)
 	if cfg.Redis.URL != "" {
-		return r, r.openRedis(ctx, cfg, people.ID, logger)
+		return r, r.openRedis(ctx, cfg, people.ID, metrics, logger)
 	}
 	return r, r.openEmbedded(ctx, cfg, people, logger)
 }
@@ -89,6 +91,13 @@ func (r *rooms) openEmbedded(ctx context.Context, cfg *config.Config, people *sq
 			return err
 		}
 	}
+	mark, err := masterMark(r.master)
+	if err != nil {
+		return err
+	}
+	if err := file.Claim(ctx, mark); err != nil {
+		return fmt.Errorf("%s: %w", own, err)
+	}
 	sessions := sqlitestore.New(file, time.Now)
 	r.sessions = sessions
 	r.closers = append([]func() error{func() error { sessions.Close(); return nil }}, r.closers...)
@@ -100,17 +109,19 @@ func (r *rooms) openEmbedded(ctx context.Context, cfg *config.Config, people *sq
 }
 
 // openRedis keeps sessions in Redis, and makes sure that the replicas which do so too have the same keys and customers.
-func (r *rooms) openRedis(ctx context.Context, cfg *config.Config, customers string, logger *slog.Logger) error {
+func (r *rooms) openRedis(ctx context.Context, cfg *config.Config, customers string, metrics *handlers.Metrics, logger *slog.Logger) error {
 	sessions, err := redisstore.Open(ctx, redisstore.Options{URL: cfg.Redis.URL, WaitReplicas: cfg.Redis.WaitReplicas})
 	if err != nil {
 		return err
 	}
 	r.sessions = sessions
 	r.closers = append([]func() error{sessions.Close}, r.closers...)
-	if policy, err := sessions.Eviction(ctx); err == nil && policy != "" {
-		logger.WarnContext(ctx, "redis may delete sessions when its memory is full, which signs customers out: set maxmemory-policy noeviction", "policy", policy)
+	r.guard = newGuard(sessions, metrics, logger)
+	if err := r.guard.look(ctx); err != nil {
+		logger.WarnContext(ctx, "the state of redis is not known yet", "error", err)
 	}
-	mark, err := r.master.Derive("fingerprint", 1, 16)
+	r.chores = append(r.chores, chore{guardEvery, r.guard.look})
+	mark, err := masterMark(r.master)
 	if err != nil {
 		return err
 	}
@@ -174,11 +185,11 @@ func openMaster(cfg *config.Config, logger *slog.Logger) (*keys.Master, error) {
 		return nil, err
 	}
 	logger.Info("made the master key: refresh tokens depend on it, keep it with your backups", "file", path)
-	if _, err := os.Stat(filepath.Join(cfg.Data, databaseName)); err == nil {
-		logger.Warn("there is a database already: refresh tokens given out under another master key are void", "file", path)
-	}
 	return keys.OpenMaster(path)
 }
+
+// masterMark is by which a store knows a master key again. It tells nothing about the key.
+func masterMark(master *keys.Master) ([]byte, error) { return master.Derive("fingerprint", 1, 16) }
 
 func openKeys(cfg *config.Config, logger *slog.Logger) (*keys.Ring, error) {
 	dir := cfg.Keys.Dir
@@ -207,7 +218,7 @@ func coreConfig(cfg *config.Config, r *rooms, event func(context.Context, server
 	for _, c := range cfg.Clients {
 		list = append(list, server.Client{
 			ID: c.ID, Secret: c.Secret, Dialect: server.Dialect(c.Dialect), Scopes: c.Scopes,
-			AccessLifetime: c.AccessLifetime, RefreshUntil: c.RefreshLifetime.After,
+			AccessLifetime: c.AccessLifetime, RefreshUntil: c.RefreshLifetime.After, MaxLife: c.RefreshMax.After, RefreshExpiry: c.RefreshExpiry,
 			TokenType: c.Type, Subject: server.SubjectForm(c.Subject), Claims: c.Claims,
 		})
 	}
@@ -219,8 +230,8 @@ func coreConfig(cfg *config.Config, r *rooms, event func(context.Context, server
 				Replay: cfg.Refresh.ReplayWindow, Rejoin: cfg.Refresh.RejoinWindow,
 				LateRetry: cfg.Refresh.LateRetry, Concurrency: cfg.Refresh.ConcurrencyAllowance,
 			},
-			MaxLife: cfg.Refresh.MaxLifetime.After, MaxSessions: cfg.Refresh.MaxSessions,
-			ReuseKeepsAlive: cfg.Refresh.ReuseObserved,
+			MaxSessions: cfg.Refresh.MaxSessions, ReuseKeepsAlive: cfg.Refresh.ReuseObserved,
+			MACKey: byte(cfg.Refresh.MACKey), //nolint:gosec // the setting is 1 to 255
 		},
 		PasswordWorkers: workers, Now: time.Now, Random: rand.Reader, Event: event,
 	}

@@ -26,15 +26,17 @@ const (
 // serve runs the server until ctx ends, then stops it gracefully. The log goes to stderr, the demo's curl lines to stdout.
 func serve(ctx context.Context, cfg *config.Config, stdout, stderr io.Writer) error {
 	logger := newLogger(cfg, stderr)
-	rooms, err := openRooms(ctx, cfg, logger)
+	metrics := handlers.NewMetrics()
+	rooms, err := openRooms(ctx, cfg, metrics, logger)
 	if err != nil {
 		return err
 	}
 	defer rooms.close(logger)
 
-	metrics := handlers.NewMetrics()
-	core, err := server.New(coreConfig(cfg, rooms, handlers.Events(logger, metrics)))
-	if err != nil {
+	settings := coreConfig(cfg, rooms, handlers.Events(logger, metrics))
+	core, err1 := server.New(settings)
+	inspector, err2 := server.NewInspector(settings, rooms.customers, rooms.sessions)
+	if err := errors.Join(err1, err2); err != nil {
 		return err
 	}
 	if err := core.SampleCosts(ctx); err != nil {
@@ -45,6 +47,10 @@ func serve(ctx context.Context, cfg *config.Config, stdout, stderr io.Writer) er
 		Server: core, JWKS: rooms.keys.JWKS, JWKSMaxAge: jwksMaxAge, CORSOrigins: cfg.CORS.Origins,
 		Ready: rooms.ping, Stopping: draining.Load,
 		Logger: logger, Random: rand.Reader, Now: time.Now, Deadline: requestDeadline, Metrics: metrics,
+		Inspector: inspector, AdminSecret: cfg.AdminSecret,
+	}
+	if rooms.guard != nil {
+		web.Warnings = rooms.guard.warnings
 	}
 	listeners, err := listen(ctx, cfg, web, logger)
 	if err != nil {
@@ -56,7 +62,11 @@ func serve(ctx context.Context, cfg *config.Config, stdout, stderr io.Writer) er
 		}
 	}
 	keepHouse(ctx, append(rooms.chores, chore{sampleEvery, core.SampleCosts}), logger)
+	return serveAll(ctx, cfg, listeners, &draining, logger)
+}
 
+// serveAll serves until ctx ends or a listener fails, and then stops them all gracefully.
+func serveAll(ctx context.Context, cfg *config.Config, listeners []listener, draining *atomic.Bool, logger *slog.Logger) (err error) {
 	failed := make(chan error, len(listeners))
 	for _, l := range listeners {
 		go func() { failed <- l.server.Serve(l.Listener) }()
@@ -65,7 +75,6 @@ func serve(ctx context.Context, cfg *config.Config, stdout, stderr io.Writer) er
 	case err = <-failed:
 		err = fmt.Errorf("listener failed: %w", err)
 	case <-ctx.Done():
-		err = nil
 		logger.InfoContext(ctx, "stopping", "drain", cfg.Shutdown.Drain.String(), "timeout", cfg.Shutdown.Timeout.String())
 	}
 	draining.Store(true)

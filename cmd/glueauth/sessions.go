@@ -27,12 +27,12 @@ const moveBatch = 500
 // movable is what a store offers whose sessions can move.
 type movable interface {
 	Count(ctx context.Context) (int, error)
-	Export(ctx context.Context) iter.Seq2[store.Exported, error]
-	Import(ctx context.Context, batch []store.Exported) (store.ImportResult, error)
+	Export(ctx context.Context) iter.Seq2[store.Snapshot, error]
+	Import(ctx context.Context, batch []store.Snapshot) (store.ImportResult, error)
 }
 
 func (p process) sessionsCommand() *cobra.Command {
-	return p.group("sessions", "Manage the sessions of signed-in customers", p.sessionsMoveCommand())
+	return p.group("sessions", "Manage the sessions of signed-in customers", append(p.inspectCommands(), p.sessionsMoveCommand())...)
 }
 
 func (p process) sessionsMoveCommand() *cobra.Command {
@@ -87,7 +87,7 @@ func (p process) moveSessions(ctx context.Context, from, to string, still bool) 
 
 // moveAll moves the sessions batch by batch; show is told how many are done.
 func moveAll(ctx context.Context, from, to movable, show func(done int)) (total store.ImportResult, err error) {
-	batch := make([]store.Exported, 0, moveBatch)
+	batch := make([]store.Snapshot, 0, moveBatch)
 	flush := func() error {
 		got, err := to.Import(ctx, batch)
 		batch = batch[:0]

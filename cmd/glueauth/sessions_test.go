@@ -46,9 +46,9 @@ func signedIn(t *testing.T, n int) string {
 	t.Helper()
 	dir := filepath.Join(t.TempDir(), "data")
 	now := store.Whole(time.Now())
-	batch := make([]store.Exported, n)
+	batch := make([]store.Snapshot, n)
 	for i := range batch {
-		e := store.Exported{Record: &store.SubjectRecord{Epoch: store.Epoch{1}, ExpiresAt: now.Add(time.Hour)}}
+		e := store.Snapshot{Record: &store.SubjectRecord{Epoch: store.Epoch{1}, ExpiresAt: now.Add(time.Hour)}}
 		e.Session = store.Session{
 			Subject: store.Subject{Kind: store.SubjectCustomer, ID: int64(i)}, Client: "frontend", Epoch: store.Epoch{1}, Cur: 1,
 			StartedAt: now, RotatedAt: now, ExpiresAt: now.Add(time.Hour), EndsAt: now.Add(2 * time.Hour),
