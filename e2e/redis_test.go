@@ -160,6 +160,7 @@ func sitOut(t *testing.T, redis *storetest.RedisServer, begin, end func()) {
 	all, emails := replicas(t, 1, redis.URL())
 	p := all[0]
 	token := p.signIn(t, emails[0]).RefreshToken
+	p.noLeaks(t, redis)
 	begin()
 	for _, form := range [][]string{
 		{"grant_type", "refresh_token", "refresh_token", token},
