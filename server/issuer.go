@@ -129,7 +129,7 @@ func (i *issuer) rotation(client *Client, token refreshToken, r TokenRequest, ou
 	}
 	policy, now := i.config.Refresh, i.config.Now()
 	return store.Rotation{
-		Name: token.name(), Subject: token.subject, Generation: token.generation, Client: client.ID,
+		Name: token.name(), Subject: token.subject, Generation: token.generation, Expires: token.expiresAt, Client: client.ID,
 		Device: i.marks.ofDevice(r.Address, r.UserAgent), From: visitor(r.Address, r.UserAgent),
 		RetryKey: i.marks.ofRetryKey(r.RetryKey), Lifetime: client.RefreshUntil(now).Sub(now),
 		Windows: policy.Windows, ReuseKeepsAlive: policy.ReuseKeepsAlive, SignOut: out, FreshEpoch: epoch,

@@ -17,7 +17,8 @@ type Windows struct {
 type Rotation struct {
 	Name       SessionName
 	Subject    Subject
-	Generation uint32 // the presented one
+	Generation uint32    // the presented one
+	Expires    time.Time // as the presented token says; zero where that is not known
 	Client     string
 
 	Scopes       []string // asked for; meaningless unless ScopeGiven
@@ -113,12 +114,16 @@ func (s *Session) answer(r Rotation, outcome Outcome, now time.Time) {
 	switch outcome {
 	case Rotated, Healed:
 		s.advance(g, outcome == Healed, now)
+		s.BaseExpiresAt = r.Expires
 		s.note(r, g+1, now)
 	case Displaced:
 		s.Uses[g%RememberedUses] = seconds(now)
 		s.note(r, s.Cur+1, now)
 	default:
 		s.Replays++
+		if g == s.Base && !s.again(r, now) {
+			s.RejoinedAt = Whole(now)
+		}
 	}
 	s.Last = r.From
 	s.happened(happening(outcome), g, r.From, now)
@@ -243,7 +248,7 @@ func (s *Session) shut(r Rotation, within func(time.Duration) bool) Outcome {
 func (s *Session) repeats(r Rotation, within func(time.Duration) bool, now time.Time) bool {
 	g, w := r.Generation, r.Windows
 	switch {
-	case g == s.Base && r.RetryKey == s.RetryKey && within(w.Replay): // also: neither has a key
+	case g == s.Base && s.again(r, now):
 		return true
 	case g <= s.Base && !s.keyed() && w.Rejoin > 0 && within(w.Rejoin) && r.Device == s.Device:
 		return true
@@ -252,6 +257,14 @@ func (s *Session) repeats(r Rotation, within func(time.Duration) bool, now time.
 	default:
 		return false
 	}
+}
+
+// again is row 6, of the base: soon after its use, or after it was last taken for a second copy. Without the latter, two
+// tabs that come late over two networks would be given two successors. Retry keys agree also where neither has one.
+func (s *Session) again(r Rotation, now time.Time) bool {
+	age, used := s.age(s.Base, now)
+	rejoined := !s.RejoinedAt.IsZero() && now.Sub(s.RejoinedAt) <= r.Windows.Replay
+	return r.RetryKey == s.RetryKey && (used && age <= r.Windows.Replay || rejoined)
 }
 
 // exhausted reports whether the outcome needs a successor that there cannot be.
@@ -266,8 +279,12 @@ func (s *Session) exhausted(o Outcome, g uint32) bool {
 	}
 }
 
-// late is the condition of row 8: the answer to the newest rotation was lost, and its asker comes again.
+// late is the condition of row 8: the answer to the newest rotation was lost, and its asker comes again. A token of that
+// generation from before the store lost writes belongs to somebody else.
 func (s *Session) late(r Rotation, within func(time.Duration) bool) bool {
+	if !r.Expires.IsZero() && !s.BaseExpiresAt.IsZero() && !r.Expires.Equal(s.BaseExpiresAt) {
+		return false
+	}
 	if s.keyed() {
 		return r.RetryKey == s.RetryKey || within(r.Windows.Replay)
 	}
@@ -324,6 +341,7 @@ func (s *Session) note(r Rotation, successor uint32, now time.Time) {
 	s.Device = r.Device
 	s.RetryKey = r.RetryKey
 	s.RotatedAt = Whole(now)
+	s.RejoinedAt = time.Time{}
 	s.ExpiresAt = Whole(now.Add(r.Lifetime))
 	if s.ExpiresAt.After(s.EndsAt) {
 		s.ExpiresAt = s.EndsAt

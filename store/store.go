@@ -127,6 +127,12 @@ type Session struct {
 	// Shut is the newest generation used when the customer signed out everywhere else from this session, 0 for never.
 	// What is not newer was signed out with the rest, but for a lost answer of that call itself.
 	Shut uint32
+	// BaseExpiresAt is the expiry of the token of generation Base, as it was presented. Another token of that generation
+	// was given out before the store lost writes.
+	BaseExpiresAt time.Time
+	// RejoinedAt is when Base was last taken for a second copy (row 7), zero for never since the newest rotation. From then
+	// on it counts as a racing tab of that copy (row 6).
+	RejoinedAt time.Time
 
 	First    Visitor // of the sign-in
 	Last     Visitor // of the newest call that was answered with a token

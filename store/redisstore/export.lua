@@ -15,5 +15,5 @@ if s.ended == 0 and s.expires > now and known and known.epoch == s.epoch and red
 end
 local r = asis and stored() or known or { epoch = '', expires = 0, floor = 0, from = NOWHERE, cause = '' }
 return { s.client, s.scopes, s.epoch, s.password, s.base, s.cur, s.uses, s.retry, s.device, s.replays,
-  s.started, s.rotated, s.expires, s.ends, s.ended, s.cause, s.shut, s.first, s.last, s.timeline,
+  s.started, s.rotated, s.expires, s.ends, s.ended, s.cause, s.shut, s.base_expires, s.rejoined, s.first, s.last, s.timeline,
   r.epoch, r.expires, r.floor, r.from, r.cause }

@@ -1,6 +1,6 @@
 -- The decision of store.Snapshot.Merge, as it stands there; the two must decide alike.
 -- ARGV: offset, name, client, scopes, epoch, password, base, cur, uses, retry, device, replays, started, rotated, expires,
--- ends, ended, cause, shut, first, last, timeline, and of the subject's record at the source epoch (empty: there is none),
+-- ends, ended, cause, shut, base expires, rejoined, first, last, timeline, and of the subject's record at the source epoch (empty: there is none),
 -- expiry, floor, and address and cause of the floor.
 -- It returns 'added', 'updated' or 'kept'.
 local name = ARGV[2]
@@ -11,11 +11,11 @@ local s = {
   client = ARGV[3], scopes = ARGV[4], epoch = ARGV[5], password = ARGV[6], base = number(7), cur = number(8), uses = ARGV[9],
   retry = ARGV[10], device = ARGV[11], replays = number(12), started = number(13), rotated = number(14),
   expires = number(15), ends = number(16), ended = number(17), cause = ARGV[18],
-  shut = number(19), first = ARGV[20], last = ARGV[21], timeline = ARGV[22],
+  shut = number(19), base_expires = number(20), rejoined = number(21), first = ARGV[22], last = ARGV[23], timeline = ARGV[24],
 }
 local source = nil
-if ARGV[23] ~= '' then
-  source = { epoch = ARGV[23], expires = number(24), floor = number(25), from = ARGV[26], cause = ARGV[27] }
+if ARGV[25] ~= '' then
+  source = { epoch = ARGV[25], expires = number(26), floor = number(27), from = ARGV[28], cause = ARGV[29] }
 end
 if s.expires <= now then
   return 'kept'

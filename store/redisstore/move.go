@@ -97,7 +97,7 @@ func (s *Store) importing(e store.Snapshot) (call, error) {
 	args := []any{
 		s.offset().Microseconds(), e.Name[:], e.Client, scopes, e.Epoch[:], e.Password[:], e.Base, e.Cur, uses, retry, e.Device[:],
 		e.Replays, e.StartedAt.Unix(), e.RotatedAt.Unix(), e.ExpiresAt.Unix(), e.EndsAt.Unix(), unix(e.EndedAt), string(e.Cause),
-		e.Shut, packed(e.First), packed(e.Last), packedTimeline(e.Timeline),
+		e.Shut, unix(e.BaseExpiresAt), unix(e.RejoinedAt), packed(e.First), packed(e.Last), packedTimeline(e.Timeline),
 	}
 	if r := e.Record; r != nil {
 		args = append(args, r.Epoch[:], r.ExpiresAt.Unix(), unix(r.Floor), packed(store.Visitor{Address: r.FloorFrom}), string(r.FloorCause))

@@ -10,7 +10,7 @@ local s = {
   epoch = known and known.epoch or ARGV[7], password = ARGV[5], device = ARGV[6], client = ARGV[3], scopes = ARGV[4],
   base = 0, cur = 1, replays = 0, uses = '', retry = '', ended = 0, cause = '',
   started = now, rotated = now, expires = now + math.min(lifetime, life), ends = now + life,
-  shut = 0, first = ARGV[11], last = ARGV[11], timeline = '',
+  shut = 0, base_expires = 0, rejoined = 0, first = ARGV[11], last = ARGV[11], timeline = '',
 }
 
 local living, expired, forgotten = {}, {}, {}

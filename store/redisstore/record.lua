@@ -20,7 +20,7 @@ end
 -- A session is one packed string; the names and the meaning of its fields are those of store.Session. A visitor is 16 bytes
 -- of address, IPv4 as mapped and zero for none, and the user agent. Version 1 ends after the scopes.
 local SESSION = '>Bc8c8c16I4I4I4I5I5I5I5I5I2c0Bc0Bc0Bc0I2c0'
-local SINCE2 = '>I4Bc0Bc0I2c0'
+local SINCE2 = '>I4I5I5Bc0Bc0I2c0'
 local NOWHERE = string.rep('\0', 16)
 
 local function encode(s)
@@ -28,7 +28,7 @@ local function encode(s)
   return struct.pack(SESSION, 2, s.epoch, s.password, s.device, s.base, s.cur, s.replays,
     s.started, s.rotated, s.expires, s.ends, s.ended,
     #s.client, s.client, #s.cause, s.cause, #s.retry, s.retry, #uses, uses, #s.scopes, s.scopes)
-    .. struct.pack(SINCE2, s.shut, #s.first, s.first, #s.last, s.last, #s.timeline, s.timeline)
+    .. struct.pack(SINCE2, s.shut, s.base_expires, s.rejoined, #s.first, s.first, #s.last, s.last, #s.timeline, s.timeline)
 end
 
 local function decode(record)
@@ -36,11 +36,11 @@ local function decode(record)
   if version ~= 1 and version ~= 2 then
     error('a session record of another version')
   end
-  local s, _, rest = { shut = 0, first = NOWHERE, last = NOWHERE, timeline = '' }
+  local s, _, rest = { shut = 0, base_expires = 0, rejoined = 0, first = NOWHERE, last = NOWHERE, timeline = '' }
   _, s.epoch, s.password, s.device, s.base, s.cur, s.replays, s.started, s.rotated, s.expires, s.ends, s.ended,
     s.client, s.cause, s.retry, s.uses, s.scopes, rest = struct.unpack(SESSION, record)
   if version == 2 then
-    s.shut, s.first, s.last, s.timeline = struct.unpack(SINCE2, record, rest)
+    s.shut, s.base_expires, s.rejoined, s.first, s.last, s.timeline = struct.unpack(SINCE2, record, rest)
   end
   s.uses = s.uses .. string.rep('\0', 4 * USES - #s.uses)
   return s

@@ -170,7 +170,7 @@ func (s *Store) Rotate(ctx context.Context, in store.Rotation) (store.RotateResu
 	got, err := s.run(ctx, s.scripts.rotate, keys(in.Subject, in.Name), replicas,
 		in.Name[:], in.Generation, in.Client, scopes, in.ScopeGiven, in.NarrowScopes, password, in.Device[:], retry,
 		seconds(in.Lifetime), seconds(in.Windows.Replay), rejoin, seconds(in.Windows.LateRetry),
-		seconds(in.Windows.Concurrency), in.ReuseKeepsAlive, packed(in.From), string(in.SignOut), in.FreshEpoch[:])
+		seconds(in.Windows.Concurrency), in.ReuseKeepsAlive, packed(in.From), string(in.SignOut), in.FreshEpoch[:], unix(in.Expires))
 	if err != nil {
 		return store.RotateResult{}, err
 	}

@@ -1,7 +1,8 @@
 -- The table of store.Session.Rotate, row by row as it stands there; the two must decide alike.
 -- ARGV: offset, name, generation, client, scopes asked for, scope given (0/1), narrow (0/1), password mark (empty: do not
 -- compare), device, retry key digest (empty: none), lifetime, windows of replay, rejoin (-1: off), late retry and
--- concurrency, reuse keeps alive (0/1), from, sign out (empty, 'others' or 'all'), fresh epoch. Lengths of time are in seconds.
+-- concurrency, reuse keeps alive (0/1), from, sign out (empty, 'others' or 'all'), fresh epoch,
+-- expiry of the presented token (0: not known). Lengths of time are in seconds.
 -- It returns the outcome, an empty cause, the generation to hand out, its expiry and the scopes; or the outcome, the cause,
 -- whether the session has ended (0/1), and of a reuse the visitor who was answered last.
 local MAX = 4294967294 -- as store.MaxGeneration
@@ -12,6 +13,7 @@ local password, device, retry, lifetime = ARGV[8], ARGV[9], ARGV[10], tonumber(A
 local replay, rejoin = tonumber(ARGV[12]), tonumber(ARGV[13])
 local late_retry, concurrency = tonumber(ARGV[14]), tonumber(ARGV[15])
 local keeps_alive, from, sign_out, fresh = ARGV[16] == '1', ARGV[17], ARGV[18], ARGV[19]
+local expires = tonumber(ARGV[20])
 local address = string.sub(from, 1, 16)
 
 local record = redis.call('GET', KEYS[2])
@@ -72,8 +74,17 @@ local function subset()
   return true
 end
 
--- late is the condition of row 8: the answer to the newest rotation was lost, and its asker comes again.
+-- again is row 6, of the base: soon after its use, or after it was last taken for a second copy.
+local function again()
+  return retry == s.retry and (age(s.base) <= replay or s.rejoined > 0 and now - s.rejoined <= replay)
+end
+
+-- late is the condition of row 8: the answer to the newest rotation was lost, and its asker comes again. A token of that
+-- generation from before the store lost writes belongs to somebody else.
 local function late(used)
+  if expires > 0 and s.base_expires > 0 and expires ~= s.base_expires then
+    return false
+  end
   if s.retry ~= '' then
     return retry == s.retry or used <= replay
   end
@@ -91,7 +102,7 @@ local function row()
     return 'rotated'
   elseif g > s.cur then
     return 'healed'
-  elseif g == s.base and retry == s.retry and used <= replay then
+  elseif g == s.base and again() then
     return 'replayed'
   elseif g <= s.base and s.retry == '' and used <= rejoin and device == s.device then
     return 'replayed'
@@ -136,7 +147,7 @@ end
 
 -- note records the newest rotation.
 local function note(successor)
-  s.cur, s.device, s.retry, s.rotated = successor, device, retry, now
+  s.cur, s.device, s.retry, s.rotated, s.rejoined = successor, device, retry, now, 0
   s.expires = math.min(now + lifetime, s.ends)
 end
 
@@ -200,12 +211,16 @@ end
 
 if outcome == 'rotated' or outcome == 'healed' then
   advance(outcome == 'healed')
+  s.base_expires = expires
   note(g + 1)
 elseif outcome == 'displaced' then
   note_use(g, clock)
   note(s.cur + 1)
 else
   s.replays = s.replays + 1
+  if g == s.base and not again() then
+    s.rejoined = now
+  end
 end
 s.last = from
 happened(s, ({ rotated = ROTATED, healed = HEALED, displaced = DISPLACED, replayed = REPLAYED })[outcome], g, address)

@@ -119,10 +119,11 @@ func snapshot(values []any, e *store.Snapshot) error {
 	e.StartedAt, e.RotatedAt, e.ExpiresAt, e.EndsAt, e.EndedAt = r.time(10), r.time(11), r.time(12), r.time(13), r.time(14)
 	e.Cause = store.Cause(r.text(15))
 	e.Shut = r.uint32(16)
-	e.First, e.Last = r.visitor(17), r.visitor(18)
-	e.Timeline = r.timeline(19)
-	if r.text(20) != "" {
-		e.Record = r.record(20)
+	e.BaseExpiresAt, e.RejoinedAt = r.time(17), r.time(18)
+	e.First, e.Last = r.visitor(19), r.visitor(20)
+	e.Timeline = r.timeline(21)
+	if r.text(22) != "" {
+		e.Record = r.record(22)
 	}
 	if r.bad {
 		return unavailable(errAnswer)

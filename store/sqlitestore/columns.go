@@ -18,12 +18,13 @@ const entrySize = 27
 type columns struct {
 	scopes                                                            string
 	name, epoch, password, uses, retry, device, first, last, timeline []byte
-	started, rotated, expires, ends, ended                            int64
+	started, rotated, expires, ends, ended, base, rejoined            int64
 }
 
 // fill sets the fields of a session and reports whether all columns fit.
 func (c columns) fill(s *store.Session) bool {
 	s.StartedAt, s.RotatedAt, s.ExpiresAt, s.EndsAt, s.EndedAt = at(c.started), at(c.rotated), at(c.expires), at(c.ends), at(c.ended)
+	s.BaseExpiresAt, s.RejoinedAt = at(c.base), at(c.rejoined)
 	return json.Unmarshal([]byte(c.scopes), &s.Scopes) == nil && fill(s.Name[:], c.name) && fill(s.Epoch[:], c.epoch) &&
 		fill(s.Password[:], c.password) && fill(s.RetryKey[:], c.retry) && fill(s.Device[:], c.device) && fillUses(&s.Uses, c.uses) &&
 		fillAddress(&s.First.Address, c.first) && fillAddress(&s.Last.Address, c.last) && fillTimeline(&s.Timeline, c.timeline)
@@ -41,7 +42,7 @@ func changing(s store.Session) ([]any, error) {
 	}
 	return []any{
 		string(scopes), s.Epoch[:], s.Base, s.Cur, uses, s.RetryKey[:], s.Device[:], s.Replays,
-		s.Shut, address(s.Last.Address), s.Last.Agent, timeline(s.Timeline), s.RotatedAt.Unix(), s.ExpiresAt.Unix(), unix(s.EndedAt), string(s.Cause),
+		s.Shut, unix(s.BaseExpiresAt), unix(s.RejoinedAt), address(s.Last.Address), s.Last.Agent, timeline(s.Timeline), s.RotatedAt.Unix(), s.ExpiresAt.Unix(), unix(s.EndedAt), string(s.Cause),
 	}, nil
 }
 

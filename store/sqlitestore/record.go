@@ -31,7 +31,7 @@ type statements [statementCount]*sql.Stmt
 // selectSnapshot is what [snapshot] reads, and selectRecord what [record] does.
 const (
 	selectSnapshot = `SELECT name, subject_kind, subject_id, client, scopes, s.epoch, password_mark, base, cur, uses, retry_key, device,
-			replays, shut, first_address, first_agent, last_address, last_agent, timeline,
+			replays, shut, base_expires_at, rejoined_at, first_address, first_agent, last_address, last_agent, timeline,
 			started_at, rotated_at, s.expires_at, ends_at, ended_at, cause,
 			u.epoch, coalesce(u.expires_at, 0), coalesce(u.floor, 0), coalesce(u.floor_cause, ''), u.floor_from
 		FROM sessions s LEFT JOIN subjects u ON u.kind = subject_kind AND u.id = subject_id `
@@ -44,11 +44,11 @@ func (s statement) text() string {
 		selectUnused: selectSnapshot + `WHERE subject_kind = ? AND subject_id = ? AND ended_at = 0 AND s.expires_at > ? AND s.epoch = ?
 			ORDER BY rotated_at DESC, started_at DESC, name LIMIT -1 OFFSET ?`,
 		insertSession: `INSERT INTO sessions (name, subject_kind, subject_id, client, password_mark, first_address, first_agent, started_at, ends_at,
-				scopes, epoch, base, cur, uses, retry_key, device, replays, shut, last_address, last_agent, timeline,
+				scopes, epoch, base, cur, uses, retry_key, device, replays, shut, base_expires_at, rejoined_at, last_address, last_agent, timeline,
 				rotated_at, expires_at, ended_at, cause)
-			VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT DO NOTHING`,
+			VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT DO NOTHING`,
 		updateSession: `UPDATE sessions SET scopes = ?, epoch = ?, base = ?, cur = ?, uses = ?, retry_key = ?, device = ?, replays = ?,
-				shut = ?, last_address = ?, last_agent = ?, timeline = ?, rotated_at = ?, expires_at = ?, ended_at = ?, cause = ?
+				shut = ?, base_expires_at = ?, rejoined_at = ?, last_address = ?, last_agent = ?, timeline = ?, rotated_at = ?, expires_at = ?, ended_at = ?, cause = ?
 			WHERE name = ?`,
 		selectSubject: selectRecord,
 		writeSubject: `INSERT INTO subjects (kind, id, epoch, expires_at, floor, floor_cause, floor_from) VALUES (?, ?, ?, ?, ?, ?, ?)
@@ -137,7 +137,7 @@ func snapshot(row scanner) (e store.Snapshot, err error) {
 	var expires, floor int64
 	var cause store.Cause
 	err = row.Scan(&c.name, &e.Subject.Kind, &e.Subject.ID, &e.Client, &c.scopes, &c.epoch, &c.password, &e.Base, &e.Cur, &c.uses,
-		&c.retry, &c.device, &e.Replays, &e.Shut, &c.first, &e.First.Agent, &c.last, &e.Last.Agent, &c.timeline,
+		&c.retry, &c.device, &e.Replays, &e.Shut, &c.base, &c.rejoined, &c.first, &e.First.Agent, &c.last, &e.Last.Agent, &c.timeline,
 		&c.started, &c.rotated, &c.expires, &c.ends, &c.ended, &e.Cause,
 		&epoch, &expires, &floor, &cause, &from)
 	if err != nil {

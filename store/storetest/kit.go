@@ -79,6 +79,11 @@ func keyed(key byte) option {
 	return func(r *store.Rotation) { r.RetryKey = store.RetryDigest{key} }
 }
 
+// saying has the presented token expire at a time of its own.
+func saying(expiry time.Time) option {
+	return func(r *store.Rotation) { r.Expires = expiry }
+}
+
 func anotherClient(r *store.Rotation) { r.Client = "app" }
 
 func scope(scopes ...string) option {

@@ -21,6 +21,8 @@ type model struct {
 	device    store.DeviceMark
 	started   time.Time
 	rotated   time.Time
+	lineage   time.Time // expiry of the token that the base was
+	rejoined  time.Time // when the base was last taken for a copy
 	expires   time.Time
 	ends      time.Time
 	ended     store.Cause

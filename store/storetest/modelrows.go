@@ -21,10 +21,10 @@ func (m *model) row(r store.Rotation, now time.Time) row {
 	nothing := func() {}
 	for _, row := range []row{
 		{m.parts, store.Replayed, store.WasReplayed, nothing},
-		{m.row4, store.Rotated, store.WasRotated, func() { m.use(g, g, now); m.note(r, g+1, now) }},
-		{m.row5, store.Healed, store.WasHealed, func() { m.use(m.base, g, now); m.note(r, g+1, now) }},
+		{m.row4, store.Rotated, store.WasRotated, func() { m.use(g, g, now); m.note(r, g+1, now); m.lineage = r.Expires }},
+		{m.row5, store.Healed, store.WasHealed, func() { m.use(m.base, g, now); m.note(r, g+1, now); m.lineage = r.Expires }},
 		{m.row6, store.Replayed, store.WasReplayed, nothing},
-		{m.row7, store.Replayed, store.WasReplayed, nothing},
+		{m.row7, store.Replayed, store.WasReplayed, func() { m.rejoins(g, now) }},
 		{m.row8, store.Displaced, store.WasDisplaced, func() { m.uses = append(m.uses, use{g, now}); m.note(r, m.cur+1, now) }},
 		{m.row9, store.Replayed, store.WasReplayed, nothing},
 	} {
@@ -45,7 +45,15 @@ func (m *model) row4(r store.Rotation, _ time.Time) bool { return r.Generation =
 func (m *model) row5(r store.Rotation, _ time.Time) bool { return r.Generation > m.cur }
 
 func (m *model) row6(r store.Rotation, now time.Time) bool {
-	return r.Generation == m.base && m.usedWithin(m.base, r.Windows.Replay, now) && r.RetryKey == m.key
+	soon := m.usedWithin(m.base, r.Windows.Replay, now) || !m.rejoined.IsZero() && max(0, now.Sub(m.rejoined)) <= r.Windows.Replay
+	return r.Generation == m.base && soon && r.RetryKey == m.key
+}
+
+// rejoins notes that the base was taken for a copy.
+func (m *model) rejoins(g uint32, now time.Time) {
+	if g == m.base {
+		m.rejoined = now
+	}
 }
 
 func (m *model) row7(r store.Rotation, now time.Time) bool {
@@ -57,7 +65,8 @@ func (m *model) row8(r store.Rotation, now time.Time) bool {
 	sameKey := !m.keyless() && r.RetryKey == m.key
 	lateWithoutKey := m.keyless() && m.usedWithin(m.base, r.Windows.LateRetry, now)
 	soonWithoutIt := !m.keyless() && r.RetryKey != m.key && m.usedWithin(m.base, r.Windows.Replay, now)
-	return r.Generation == m.base && (sameKey || lateWithoutKey || soonWithoutIt)
+	fromElsewhere := !r.Expires.IsZero() && !m.lineage.IsZero() && r.Expires != m.lineage
+	return r.Generation == m.base && !fromElsewhere && (sameKey || lateWithoutKey || soonWithoutIt)
 }
 
 func (m *model) row9(r store.Rotation, now time.Time) bool {
@@ -75,7 +84,7 @@ func (m *model) use(first, last uint32, now time.Time) {
 }
 
 func (m *model) note(r store.Rotation, cur uint32, now time.Time) {
-	m.cur, m.key, m.device, m.rotated = cur, r.RetryKey, r.Device, now
+	m.cur, m.key, m.device, m.rotated, m.rejoined = cur, r.RetryKey, r.Device, now, time.Time{}
 	if m.expires = now.Add(r.Lifetime); m.expires.After(m.ends) {
 		m.expires = m.ends
 	}

@@ -89,6 +89,7 @@ func (h *history) refresh(t *rapid.T) {
 	options := []option{
 		from(rapid.ByteRange(1, 3).Draw(t, "device")),
 		keyed(rapid.SampledFrom([]byte{0, 0, 0, 1, 2}).Draw(t, "key")),
+		saying(rapid.SampledFrom([]time.Time{{}, {}, m.lineage, h.now().Add(day)}).Draw(t, "expiry")),
 		rejoin(rapid.SampledFrom([]time.Duration{0, 7 * day}).Draw(t, "rejoin")),
 	}
 	switch rapid.IntRange(0, 30).Draw(t, "oddity") {
@@ -222,7 +223,7 @@ func (h *history) look(t *rapid.T) {
 	h.compare(t, store.Session{
 		Name: m.in.Name, Subject: m.in.Subject, Client: m.in.Client, Scopes: m.scopes, Epoch: m.epoch, Password: m.in.Password,
 		Base: m.base, Cur: m.cur, Uses: got.Uses, RetryKey: m.key, Device: m.device, Replays: uint32(len(replays)),
-		Shut: m.parting.shut, First: m.in.From, Last: m.last, Timeline: m.timeline(),
+		Shut: m.parting.shut, BaseExpiresAt: m.lineage, RejoinedAt: m.rejoined, First: m.in.From, Last: m.last, Timeline: m.timeline(),
 		StartedAt: m.started, RotatedAt: m.rotated, ExpiresAt: m.expires, EndsAt: m.ends, EndedAt: m.endedAt, Cause: m.ended,
 	}, got.Session)
 	if h.customer.record.ExpiresAt.After(h.now()) {

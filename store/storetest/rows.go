@@ -31,6 +31,7 @@ const (
 // testRows walks through rows 4 to 10. Device 1 signed in; device 2 stands for a phone that changed the network as well
 // as for a thief. A script that ends in reuse must leave an ended session behind.
 func testRows(t *testing.T, k *kit) {
+	firstDay := time.Date(2026, 12, 1, 12, 0, 0, 0, time.UTC)
 	for name, script := range map[string][]step{
 		"row 4: the newest generation": {
 			{g: 1, want: rotated, gen: 2}, {g: 2, want: rotated, gen: 3}, {g: 3, with: with(from(2), keyed(1)), want: rotated, gen: 4},
@@ -50,6 +51,12 @@ func testRows(t *testing.T, k *kit) {
 		"row 6: again and again":                         {{g: 1, want: rotated, gen: 2}, {after: 20 * second, g: 1, with: with(from(2)), want: replayed, gen: 2}, {after: 20 * second, g: 1, with: with(from(3)), want: replayed, gen: 2}, {g: 2, want: rotated, gen: 3}},
 		"row 6: the clock was set back":                  {{g: 1, want: rotated, gen: 2}, {after: -hour, g: 1, with: with(from(2)), want: replayed, gen: 2}},
 		"row 6: a replay is no use":                      {{g: 1, want: rotated, gen: 2}, {after: 50 * second, g: 1, with: with(from(2)), want: replayed, gen: 2}, {after: 11 * second, g: 1, with: with(from(2)), want: displaced, gen: 3}},
+		"row 6: late over two networks":                  {{g: 1, want: rotated, gen: 2}, {after: day, g: 1, want: replayed, gen: 2}, {after: minute, g: 1, with: with(from(2)), want: replayed, gen: 2}, {g: 2, want: rotated, gen: 3}},
+		"row 6: too late over two networks":              {{g: 1, want: rotated, gen: 2}, {after: day, g: 1, want: replayed, gen: 2}, {after: minute + second, g: 1, with: with(from(2)), want: displaced, gen: 3}},
+		"row 6: a replay over the other is no rejoin":    {{g: 1, want: rotated, gen: 2}, {after: day, g: 1, want: replayed, gen: 2}, {after: minute, g: 1, with: with(from(2)), want: replayed, gen: 2}, {after: second, g: 1, with: with(from(2)), want: displaced, gen: 3}},
+		"row 6: an older copy is no rejoin":              {{g: 1, want: rotated, gen: 2}, {g: 2, want: rotated, gen: 3}, {after: day, g: 1, want: replayed, gen: 3}, {g: 2, with: with(from(2)), want: displaced, gen: 4}},
+		"row 6: a rejoin before the newest rotation":     {{g: 1, want: rotated, gen: 2}, {after: day, g: 1, want: replayed, gen: 2}, {g: 2, want: rotated, gen: 3}, {after: 11 * second, g: 1, with: with(from(2)), want: reuse}},
+		"row 6: a late rejoin, over with the key":        {{g: 1, want: rotated, gen: 2}, {after: day, g: 1, want: replayed, gen: 2}, {g: 1, with: with(from(2), keyed(1)), want: displaced, gen: 3}},
 
 		"row 7: a copy on the device, at the end of the window": {{g: 1, want: rotated, gen: 2}, {after: week, g: 1, want: replayed, gen: 2}},
 		"row 7: a copy that is several refreshes old":           {{g: 1, want: rotated, gen: 2}, {g: 2, want: rotated, gen: 3}, {g: 3, want: rotated, gen: 4}, {after: hour, g: 1, want: replayed, gen: 4}},
@@ -62,23 +69,29 @@ func testRows(t *testing.T, k *kit) {
 		"row 7: turned off":                                     {{g: 1, want: rotated, gen: 2}, {g: 2, want: rotated, gen: 3}, {after: 11 * second, g: 1, with: with(rejoin(0)), want: reuse}},
 		"row 7: turned off, at the same second":                 {{g: 1, with: with(keyed(1)), want: rotated, gen: 2}, {g: 2, want: rotated, gen: 3}, {g: 2, with: with(rejoin(0), keyed(1)), want: displaced, gen: 4}},
 
-		"row 8: an answer lost for long":                {{g: 1, want: rotated, gen: 2}, {after: minute + second, g: 1, with: with(from(2)), want: displaced, gen: 3}, {g: 3, want: rotated, gen: 4}},
-		"row 8: at the end of late retry":               {{g: 1, want: rotated, gen: 2}, {after: week, g: 1, with: with(from(2)), want: displaced, gen: 3}},
-		"row 8: after late retry":                       {{g: 1, want: rotated, gen: 2}, {after: week + second, g: 1, with: with(from(2)), want: reuse}},
-		"row 8: late, with a key that is new":           {{g: 1, want: rotated, gen: 2}, {after: week, g: 1, with: with(from(2), keyed(1)), want: displaced, gen: 3}},
-		"row 8: the same key at any age":                {{g: 1, with: with(keyed(1)), want: rotated, gen: 2}, {after: 30 * day, g: 1, with: with(from(2), keyed(1)), want: displaced, gen: 3}},
-		"row 8: another key within the replay window":   {{g: 1, with: with(keyed(1)), want: rotated, gen: 2}, {after: minute, g: 1, with: with(keyed(2)), want: displaced, gen: 3}},
-		"row 8: another key after the replay window":    {{g: 1, with: with(keyed(1)), want: rotated, gen: 2}, {after: minute + second, g: 1, with: with(keyed(2)), want: reuse}},
-		"row 8: the key left out, within the window":    {{g: 1, with: with(keyed(1)), want: rotated, gen: 2}, {after: minute, g: 1, want: displaced, gen: 3}},
-		"row 8: the key left out, after the window":     {{g: 1, with: with(keyed(1)), want: rotated, gen: 2}, {after: minute + second, g: 1, want: reuse}},
-		"row 8: a key that comes only with the retry":   {{g: 1, want: rotated, gen: 2}, {g: 1, with: with(from(2), keyed(1)), want: displaced, gen: 3}},
-		"row 8: its use is noted as now":                {{g: 1, want: rotated, gen: 2}, {after: 6 * day, g: 1, with: with(from(2)), want: displaced, gen: 3}, {after: 6 * day, g: 1, with: with(from(3)), want: displaced, gen: 4}},
-		"row 8: its device is noted":                    {{g: 1, want: rotated, gen: 2}, {after: hour, g: 1, with: with(from(2)), want: displaced, gen: 3}, {after: hour, g: 1, with: with(from(2)), want: replayed, gen: 3}},
-		"row 8: its key is noted":                       {{g: 1, with: with(keyed(1)), want: rotated, gen: 2}, {g: 1, with: with(keyed(2)), want: displaced, gen: 3}, {after: hour, g: 1, with: with(keyed(2)), want: displaced, gen: 4}},
-		"row 8: its answer is lost too":                 {{g: 1, want: rotated, gen: 2}, {after: hour, g: 1, with: with(from(2)), want: displaced, gen: 3}, {after: minute, g: 1, with: with(from(3)), want: replayed, gen: 3}},
-		"row 8: the dead one is theft":                  {{g: 1, want: rotated, gen: 2}, {after: hour, g: 1, with: with(from(2)), want: displaced, gen: 3}, {g: 2, want: reuse}},
-		"row 8: the dead one is theft ever after":       {{g: 1, want: rotated, gen: 2}, {after: hour, g: 1, with: with(from(2)), want: displaced, gen: 3}, {g: 3, with: with(from(2)), want: rotated, gen: 4}, {g: 2, with: with(from(2)), want: reuse}},
-		"row 8: several dead ones":                      {{g: 1, want: rotated, gen: 2}, {after: hour, g: 1, with: with(from(2)), want: displaced, gen: 3}, {after: hour, g: 1, with: with(from(3)), want: displaced, gen: 4}, {g: 3, with: with(from(3)), want: reuse}},
+		"row 8: an answer lost for long":              {{g: 1, want: rotated, gen: 2}, {after: minute + second, g: 1, with: with(from(2)), want: displaced, gen: 3}, {g: 3, want: rotated, gen: 4}},
+		"row 8: at the end of late retry":             {{g: 1, want: rotated, gen: 2}, {after: week, g: 1, with: with(from(2)), want: displaced, gen: 3}},
+		"row 8: after late retry":                     {{g: 1, want: rotated, gen: 2}, {after: week + second, g: 1, with: with(from(2)), want: reuse}},
+		"row 8: late, with a key that is new":         {{g: 1, want: rotated, gen: 2}, {after: week, g: 1, with: with(from(2), keyed(1)), want: displaced, gen: 3}},
+		"row 8: the same key at any age":              {{g: 1, with: with(keyed(1)), want: rotated, gen: 2}, {after: 30 * day, g: 1, with: with(from(2), keyed(1)), want: displaced, gen: 3}},
+		"row 8: another key within the replay window": {{g: 1, with: with(keyed(1)), want: rotated, gen: 2}, {after: minute, g: 1, with: with(keyed(2)), want: displaced, gen: 3}},
+		"row 8: another key after the replay window":  {{g: 1, with: with(keyed(1)), want: rotated, gen: 2}, {after: minute + second, g: 1, with: with(keyed(2)), want: reuse}},
+		"row 8: the key left out, within the window":  {{g: 1, with: with(keyed(1)), want: rotated, gen: 2}, {after: minute, g: 1, want: displaced, gen: 3}},
+		"row 8: the key left out, after the window":   {{g: 1, with: with(keyed(1)), want: rotated, gen: 2}, {after: minute + second, g: 1, want: reuse}},
+		"row 8: a key that comes only with the retry": {{g: 1, want: rotated, gen: 2}, {g: 1, with: with(from(2), keyed(1)), want: displaced, gen: 3}},
+		"row 8: its use is noted as now":              {{g: 1, want: rotated, gen: 2}, {after: 6 * day, g: 1, with: with(from(2)), want: displaced, gen: 3}, {after: 6 * day, g: 1, with: with(from(3)), want: displaced, gen: 4}},
+		"row 8: its device is noted":                  {{g: 1, want: rotated, gen: 2}, {after: hour, g: 1, with: with(from(2)), want: displaced, gen: 3}, {after: hour, g: 1, with: with(from(2)), want: replayed, gen: 3}},
+		"row 8: its key is noted":                     {{g: 1, with: with(keyed(1)), want: rotated, gen: 2}, {g: 1, with: with(keyed(2)), want: displaced, gen: 3}, {after: hour, g: 1, with: with(keyed(2)), want: displaced, gen: 4}},
+		"row 8: its answer is lost too":               {{g: 1, want: rotated, gen: 2}, {after: hour, g: 1, with: with(from(2)), want: displaced, gen: 3}, {after: minute, g: 1, with: with(from(3)), want: replayed, gen: 3}},
+		"row 8: the dead one is theft":                {{g: 1, want: rotated, gen: 2}, {after: hour, g: 1, with: with(from(2)), want: displaced, gen: 3}, {g: 2, want: reuse}},
+		"row 8: the dead one is theft ever after":     {{g: 1, want: rotated, gen: 2}, {after: hour, g: 1, with: with(from(2)), want: displaced, gen: 3}, {g: 3, with: with(from(2)), want: rotated, gen: 4}, {g: 2, with: with(from(2)), want: reuse}},
+		"row 8: several dead ones":                    {{g: 1, want: rotated, gen: 2}, {after: hour, g: 1, with: with(from(2)), want: displaced, gen: 3}, {after: hour, g: 1, with: with(from(3)), want: displaced, gen: 4}, {g: 3, with: with(from(3)), want: reuse}},
+		"row 8: of the token that was used":           {{g: 1, with: with(saying(firstDay)), want: rotated, gen: 2}, {after: hour, g: 1, with: with(from(2), saying(firstDay)), want: displaced, gen: 3}},
+		"row 8: of another token of that generation":  {{g: 1, with: with(saying(firstDay)), want: rotated, gen: 2}, {after: hour, g: 1, with: with(from(2), saying(firstDay.Add(second))), want: reuse}},
+		"row 8: of another one with the same key":     {{g: 1, with: with(keyed(1), saying(firstDay)), want: rotated, gen: 2}, {after: hour, g: 1, with: with(keyed(1), saying(firstDay.Add(second))), want: reuse}},
+		"row 8: of another one, after healing":        {{g: 3, with: with(saying(firstDay)), want: healed, gen: 4}, {after: hour, g: 3, with: with(from(2), saying(firstDay.Add(second))), want: reuse}},
+		"row 8: of another one, after a displacement": {{g: 1, with: with(saying(firstDay)), want: rotated, gen: 2}, {after: hour, g: 1, with: with(from(2), saying(firstDay)), want: displaced, gen: 3}, {after: hour, g: 1, with: with(from(3), saying(firstDay.Add(second))), want: reuse}},
+
 		"row 8: what is before the base is not retried": {{g: 1, want: rotated, gen: 2}, {g: 2, want: rotated, gen: 3}, {after: hour, g: 1, with: with(from(2)), want: reuse}},
 
 		"row 9: one refresh late":                 {{g: 1, want: rotated, gen: 2}, {g: 2, want: rotated, gen: 3}, {after: 10 * second, g: 1, with: with(from(2)), want: replayed, gen: 3}},
