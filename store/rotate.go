@@ -223,11 +223,11 @@ func (s *Session) row(r Rotation, now time.Time) Outcome {
 	switch {
 	case s.Shut > 0 && g <= s.Shut:
 		return s.shut(r, within)
-	case g == s.Cur:
+	case g == s.Cur && !s.astray(r):
 		return Rotated
 	case g > s.Cur:
 		return Healed
-	case s.repeats(r, within, now):
+	case s.repeats(r, within, now), s.astray(r) && s.joins(r, now):
 		return Replayed
 	case g == s.Base && s.late(r, within):
 		return Displaced
@@ -242,6 +242,18 @@ func (s *Session) shut(r Rotation, within func(time.Duration) bool) Outcome {
 		return Replayed
 	}
 	return Refused
+}
+
+// astray reports whether the presented token of generation Cur is not the one that this record gave out: it is from before
+// the store lost writes, and the generation was given out a second time. Then one of the two copies may be a thief's.
+func (s *Session) astray(r Rotation) bool {
+	return r.Generation == s.Cur && !r.Expires.IsZero() && !r.Expires.Equal(s.ExpiresAt)
+}
+
+// joins is rows 6 and 7 for what is astray: soon after the newest rotation, or from its device.
+func (s *Session) joins(r Rotation, now time.Time) bool {
+	age := now.Sub(s.RotatedAt)
+	return age <= r.Windows.Replay || !s.keyed() && age <= r.Windows.Rejoin && r.Device == s.Device
 }
 
 // repeats is rows 6, 7 and 9. Row 9 may stand before row 8, for no generation fits both.

@@ -91,6 +91,11 @@ local function late(used)
   return used <= late_retry
 end
 
+-- astray: this record did not give out the presented token of the newest generation; see store.Session.
+local function astray()
+  return g == s.cur and expires > 0 and expires ~= s.expires
+end
+
 -- row is rows 4 to 10.
 local function row()
   local used = age(g)
@@ -98,7 +103,7 @@ local function row()
     return 'replayed'
   elseif s.shut > 0 and g <= s.shut then -- signed out with the rest
     return 'refused'
-  elseif g == s.cur then
+  elseif g == s.cur and not astray() then
     return 'rotated'
   elseif g > s.cur then
     return 'healed'
@@ -109,6 +114,8 @@ local function row()
   elseif g == s.base and late(used) then
     return 'displaced'
   elseif g < s.base and used <= replay and age(s.base) <= concurrency then
+    return 'replayed'
+  elseif astray() and (now - s.rotated <= replay or s.retry == '' and now - s.rotated <= rejoin and device == s.device) then
     return 'replayed'
   end
   return 'reuse'

@@ -27,6 +27,7 @@ func (m *model) row(r store.Rotation, now time.Time) row {
 		{m.row7, store.Replayed, store.WasReplayed, func() { m.rejoins(g, now) }},
 		{m.row8, store.Displaced, store.WasDisplaced, func() { m.uses = append(m.uses, use{g, now}); m.note(r, m.cur+1, now) }},
 		{m.row9, store.Replayed, store.WasReplayed, nothing},
+		{m.twin, store.Replayed, store.WasReplayed, nothing},
 	} {
 		if row.fits(r, now) {
 			return row
@@ -38,11 +39,21 @@ func (m *model) row(r store.Rotation, now time.Time) row {
 // parts is row 6 for the answer to a sign-out of others.
 func (m *model) parts(r store.Rotation, now time.Time) bool {
 	p := m.parting
-	return p.shut > 0 && m.base == p.shut && r.Generation == p.g && r.RetryKey == p.key && max(0, now.Sub(p.at)) <= r.Windows.Replay
+	return p.shut > 0 && m.base == p.shut && r.Generation == p.g && p.g <= p.shut && r.RetryKey == p.key && max(0, now.Sub(p.at)) <= r.Windows.Replay
 }
 
-func (m *model) row4(r store.Rotation, _ time.Time) bool { return r.Generation == m.cur }
+func (m *model) row4(r store.Rotation, _ time.Time) bool {
+	return r.Generation == m.cur && (r.Expires.IsZero() || r.Expires.Equal(m.expires))
+}
+
 func (m *model) row5(r store.Rotation, _ time.Time) bool { return r.Generation > m.cur }
+
+// twin is another token of the newest generation, from before the store lost writes: a second copy, soon or on the same device.
+func (m *model) twin(r store.Rotation, now time.Time) bool {
+	age := max(0, now.Sub(m.rotated))
+	sameDevice := r.Windows.Rejoin != 0 && age <= r.Windows.Rejoin && m.keyless() && r.Device == m.device
+	return r.Generation == m.cur && (age <= r.Windows.Replay || sameDevice)
+}
 
 func (m *model) row6(r store.Rotation, now time.Time) bool {
 	soon := m.usedWithin(m.base, r.Windows.Replay, now) || !m.rejoined.IsZero() && max(0, now.Sub(m.rejoined)) <= r.Windows.Replay

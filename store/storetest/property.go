@@ -89,7 +89,7 @@ func (h *history) refresh(t *rapid.T) {
 	options := []option{
 		from(rapid.ByteRange(1, 3).Draw(t, "device")),
 		keyed(rapid.SampledFrom([]byte{0, 0, 0, 1, 2}).Draw(t, "key")),
-		saying(rapid.SampledFrom([]time.Time{{}, {}, m.lineage, h.now().Add(day)}).Draw(t, "expiry")),
+		saying(rapid.SampledFrom([]time.Time{{}, m.expires, m.expires, m.lineage, h.now().Add(day)}).Draw(t, "expiry")),
 		rejoin(rapid.SampledFrom([]time.Duration{0, 7 * day}).Draw(t, "rejoin")),
 	}
 	switch rapid.IntRange(0, 30).Draw(t, "oddity") {

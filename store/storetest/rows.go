@@ -1,6 +1,7 @@
 package storetest
 
 import (
+	"slices"
 	"testing"
 	"time"
 
@@ -12,9 +13,19 @@ type step struct {
 	after time.Duration // since the step before
 	g     uint32
 	with  []option
+	token origin
 	want  store.Outcome
 	gen   uint32 // handed out
 }
+
+// origin tells which token of its generation is presented, by its expiry.
+type origin byte
+
+const (
+	unsaid  origin = iota // its expiry is not known
+	own                   // the one that the store gave out, or took last
+	another               // one from before the store lost writes
+)
 
 func with(options ...option) []option { return options }
 
@@ -31,12 +42,17 @@ const (
 // testRows walks through rows 4 to 10. Device 1 signed in; device 2 stands for a phone that changed the network as well
 // as for a thief. A script that ends in reuse must leave an ended session behind.
 func testRows(t *testing.T, k *kit) {
-	firstDay := time.Date(2026, 12, 1, 12, 0, 0, 0, time.UTC)
 	for name, script := range map[string][]step{
 		"row 4: the newest generation": {
 			{g: 1, want: rotated, gen: 2}, {g: 2, want: rotated, gen: 3}, {g: 3, with: with(from(2), keyed(1)), want: rotated, gen: 4},
 		},
-		"row 4: the newest generation after long": {{after: 30 * day, g: 1, want: rotated, gen: 2}, {after: 30 * day, g: 2, with: with(from(2)), want: rotated, gen: 3}},
+		"row 4: the newest generation after long":         {{after: 30 * day, g: 1, want: rotated, gen: 2}, {after: 30 * day, g: 2, with: with(from(2)), want: rotated, gen: 3}},
+		"row 4: another token of that generation":         {{g: 1, want: rotated, gen: 2}, {after: minute + second, g: 2, with: with(from(2)), token: another, want: reuse}},
+		"row 4: another one on the same device":           {{g: 1, want: rotated, gen: 2}, {after: week, g: 2, token: another, want: replayed, gen: 2}, {g: 2, want: rotated, gen: 3}},
+		"row 4: another one on the same device, too late": {{g: 1, want: rotated, gen: 2}, {after: week + second, g: 2, token: another, want: reuse}},
+		"row 4: another one, rejoining off":               {{g: 1, want: rotated, gen: 2}, {after: minute + second, g: 2, with: with(rejoin(0)), token: another, want: reuse}},
+		"row 4: another one, after a refresh with a key":  {{g: 1, with: with(keyed(1)), want: rotated, gen: 2}, {after: minute + second, g: 2, with: with(keyed(1)), token: another, want: reuse}},
+		"row 4: another one within the replay window":     {{g: 1, with: with(keyed(1)), want: rotated, gen: 2}, {after: minute, g: 2, with: with(from(2)), token: another, want: replayed, gen: 2}, {g: 2, want: rotated, gen: 3}},
 
 		"row 5: the store lost writes":               {{g: 1, want: rotated, gen: 2}, {g: 5, with: with(from(2)), want: healed, gen: 6}, {g: 6, want: rotated, gen: 7}},
 		"row 5: it lost all but the sign-in":         {{g: 3, want: healed, gen: 4}, {g: 1, with: with(from(2)), want: replayed, gen: 4}},
@@ -86,11 +102,11 @@ func testRows(t *testing.T, k *kit) {
 		"row 8: the dead one is theft":                {{g: 1, want: rotated, gen: 2}, {after: hour, g: 1, with: with(from(2)), want: displaced, gen: 3}, {g: 2, want: reuse}},
 		"row 8: the dead one is theft ever after":     {{g: 1, want: rotated, gen: 2}, {after: hour, g: 1, with: with(from(2)), want: displaced, gen: 3}, {g: 3, with: with(from(2)), want: rotated, gen: 4}, {g: 2, with: with(from(2)), want: reuse}},
 		"row 8: several dead ones":                    {{g: 1, want: rotated, gen: 2}, {after: hour, g: 1, with: with(from(2)), want: displaced, gen: 3}, {after: hour, g: 1, with: with(from(3)), want: displaced, gen: 4}, {g: 3, with: with(from(3)), want: reuse}},
-		"row 8: of the token that was used":           {{g: 1, with: with(saying(firstDay)), want: rotated, gen: 2}, {after: hour, g: 1, with: with(from(2), saying(firstDay)), want: displaced, gen: 3}},
-		"row 8: of another token of that generation":  {{g: 1, with: with(saying(firstDay)), want: rotated, gen: 2}, {after: hour, g: 1, with: with(from(2), saying(firstDay.Add(second))), want: reuse}},
-		"row 8: of another one with the same key":     {{g: 1, with: with(keyed(1), saying(firstDay)), want: rotated, gen: 2}, {after: hour, g: 1, with: with(keyed(1), saying(firstDay.Add(second))), want: reuse}},
-		"row 8: of another one, after healing":        {{g: 3, with: with(saying(firstDay)), want: healed, gen: 4}, {after: hour, g: 3, with: with(from(2), saying(firstDay.Add(second))), want: reuse}},
-		"row 8: of another one, after a displacement": {{g: 1, with: with(saying(firstDay)), want: rotated, gen: 2}, {after: hour, g: 1, with: with(from(2), saying(firstDay)), want: displaced, gen: 3}, {after: hour, g: 1, with: with(from(3), saying(firstDay.Add(second))), want: reuse}},
+		"row 8: of the token that was used":           {{g: 1, token: own, want: rotated, gen: 2}, {after: hour, g: 1, with: with(from(2)), token: own, want: displaced, gen: 3}},
+		"row 8: of another token of that generation":  {{g: 1, token: own, want: rotated, gen: 2}, {after: hour, g: 1, with: with(from(2)), token: another, want: reuse}},
+		"row 8: of another one with the same key":     {{g: 1, with: with(keyed(1)), token: own, want: rotated, gen: 2}, {after: hour, g: 1, with: with(keyed(1)), token: another, want: reuse}},
+		"row 8: of another one, after healing":        {{g: 3, token: own, want: healed, gen: 4}, {after: hour, g: 3, with: with(from(2)), token: another, want: reuse}},
+		"row 8: of another one, after a displacement": {{g: 1, token: own, want: rotated, gen: 2}, {after: hour, g: 1, with: with(from(2)), token: own, want: displaced, gen: 3}, {after: hour, g: 1, with: with(from(3)), token: another, want: reuse}},
 
 		"row 8: what is before the base is not retried": {{g: 1, want: rotated, gen: 2}, {g: 2, want: rotated, gen: 3}, {after: hour, g: 1, with: with(from(2)), want: reuse}},
 
@@ -107,9 +123,23 @@ func testRows(t *testing.T, k *kit) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			s := k.open(t, k.signIn())
+			expires := map[uint32]time.Time{1: s.got.ExpiresAt}
 			for _, step := range script {
 				k.clock.advance(step.after)
-				s.want(t, step.want, step.gen, s.refresh(t, step.g, step.with...))
+				if expires[step.g].IsZero() {
+					expires[step.g] = k.clock.whole().Add(day)
+				}
+				options := slices.Clone(step.with)
+				switch step.token {
+				case unsaid:
+				case own:
+					options = append(options, saying(expires[step.g]))
+				case another:
+					options = append(options, saying(expires[step.g].Add(second)))
+				}
+				got := s.refresh(t, step.g, options...)
+				expires[got.Generation] = got.ExpiresAt
+				s.want(t, step.want, step.gen, got)
 			}
 			if last := script[len(script)-1]; last.want == reuse {
 				s.dead(t, last.g, store.CauseReuse)
