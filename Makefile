@@ -3,7 +3,7 @@ SHELL := bash
 .SHELLFLAGS := -euo pipefail -c
 .DEFAULT_GOAL := help
 MAKEFLAGS += --no-print-directory
-.PHONY: help deps need test tidy format lint fmt unit e2e fuzz golden prove bench run
+.PHONY: help deps need test tidy format lint fmt unit e2e fuzz golden prove storm bench run
 
 MODULES := . e2e
 # bcrypt's inner loop is pure arithmetic and twenty times slower when it is watched; the linter has run vet.
@@ -50,6 +50,9 @@ prove: need ## longer proofs: other processor counts, ten times the rounds, five
 	@$(GOTEST) -timeout 30m -cpu 1,2,8 ./...
 	@cd e2e && E2E_SCALE=10 $(GOTEST) -timeout 60m ./...
 	@.ci/fuzz 5m
+
+storm: need ## 2,000 simulated customers with three tabs, and thieves, against each store for 14 days: a quarter of an hour
+	@cd e2e && go test -v -vet=off -count=1 -timeout 90m -parallel 2 -run '^TestStorm$$' ./storm -args -clients 2000 -days 14 -seed 1 -store both
 
 bench: need ## run the benchmarks
 	@go test -run '^$$' -bench . -benchmem ./...
