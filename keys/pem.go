@@ -15,6 +15,9 @@ const (
 	minExponent = 65537 // small exponents have a history of broken verifiers
 )
 
+// errWeak says that a key is a sound one, but too weak.
+var errWeak = errors.New("give an RSA key of 2048 bits or more with exponent 65537")
+
 // parsePEM reads a file that holds one RSA private key and nothing else. No error shows any part of data.
 func parsePEM(data []byte) (*rsa.PrivateKey, error) {
 	begin := []byte("-----BEGIN ")
@@ -78,10 +81,10 @@ func parseBlock(block *pem.Block) (any, error) {
 
 func checkStrength(private *rsa.PrivateKey) error {
 	if bits := private.N.BitLen(); bits < minBits {
-		return fmt.Errorf("has only %d bits; give an RSA key of %d bits or more", bits, minBits)
+		return fmt.Errorf("has only %d bits; %w", bits, errWeak)
 	}
 	if private.E < minExponent || private.E%2 == 0 {
-		return fmt.Errorf("has the public exponent %d; give an RSA key with exponent %d", private.E, minExponent)
+		return fmt.Errorf("has the public exponent %d; %w", private.E, errWeak)
 	}
 	return nil
 }

@@ -5,7 +5,7 @@
 // A [Ring] is one folder of RSA private keys, one key in each *.pem file (PKCS#8 or PKCS#1, not encrypted; hidden files
 // are ignored). Every key is published; one signs: the only one, or with several the one whose kid the file "current"
 // holds. A kid is the key's RFC 7638 thumbprint, so the same key has the same kid wherever it came from, and the name of
-// its file is the operator's choice.
+// its file is the operator's choice. A [ShopKey] out of the settings joins them; [Import] puts one into the folder.
 //
 // # The master secret
 //
@@ -13,9 +13,9 @@
 //
 // # Files
 //
-// Losing a key signs everybody out, so nothing here ever replaces, repairs or removes a file: what is broken, unreadable
-// or open to other users ends in one error that names the file and the remedy. New files come into being whole, with mode
-// 0600.
+// Losing a key signs everybody out, so nothing here ever replaces, repairs or removes a file, but "current" where an import
+// is told to sign: what is broken, unreadable or open to other users ends in one error that names the file and the remedy.
+// New files come into being whole, with mode 0600.
 package keys
 
 import (
@@ -50,7 +50,7 @@ type Ring struct {
 // Info describes one key of a [Ring].
 type Info struct {
 	Kid     string // RFC 7638 thumbprint
-	File    string // name inside the folder
+	File    string // name inside the folder; empty for a shop's key out of the settings
 	Bits    int    // size of the modulus
 	Signing bool
 }
@@ -180,11 +180,15 @@ func loadKey(dir, file string) (key, error) {
 	if err != nil {
 		return key{}, fmt.Errorf("key file %s: %w", path, err)
 	}
-	k := key{kid: thumbprint(&private.PublicKey), file: file, private: private, method: methods()["RS256"]}
+	k := newKey(private, file)
 	if err := k.prove(); err != nil {
 		return key{}, fmt.Errorf("key file %s cannot sign: %w; restore it from a backup", path, err)
 	}
 	return k, nil
+}
+
+func newKey(private *rsa.PrivateKey, file string) key {
+	return key{kid: thumbprint(&private.PublicKey), file: file, private: private, method: methods()["RS256"]}
 }
 
 // prove signs a probe and checks the signature, so that a damaged key fails at start and not at a customer's sign-in.
