@@ -78,7 +78,7 @@ func (c *Config) readClient(client *Client, at string, fields map[string]any, so
 			s.builtin = c.entry(s.from).value
 		}
 		s.key = at + s.key
-		e, err := s.take(value{raw, source}, given)
+		e, err := s.take(value{raw: raw, source: source}, given)
 		if err != nil {
 			return err
 		}
@@ -105,7 +105,7 @@ func secretFromFile(at string, fields map[string]any, source string) (map[string
 		content, err = readSecret(path)
 	}
 	if err != nil {
-		return nil, s.mistake(value{raw, source}, err)
+		return nil, s.mistake(value{raw: raw, source: source}, err)
 	}
 	fields = maps.Clone(fields)
 	delete(fields, secretFile)

@@ -1,8 +1,9 @@
 // Package config is the one table of settings, and the typed, validated [Config] that comes out of it.
 //
 // settings.go is the table: parser, environment names, flags, `config print` and the README's list are all made from it.
-// A value comes from the last of these layers that gives one: built-in, file, environment, flags. Whatever is given and
-// not understood is an error that says where it stands and what to write instead; nothing is ignored.
+// A value comes from the last of these layers that gives one: built-in, the shop's environment (spryker.go), file,
+// environment, flags. Whatever is given and not understood is an error that says where it stands and what to write instead;
+// nothing is ignored, but variables of the shop's that mean nothing to us.
 package config
 
 import (
@@ -32,9 +33,11 @@ type Config struct {
 		Format string // json or text
 	}
 	Keys struct {
-		Dir        string      // folder of the signing keys
-		Master     secret.Text // the master key itself; empty: it stands in MasterFile
-		MasterFile string      // empty when Master is given
+		Dir         string      // folder of the signing keys
+		Master      secret.Text // the master key itself; empty: it stands in MasterFile
+		MasterFile  string      // empty when Master is given
+		ShopPrivate secret.Text // the shop's own key, in the forms of keys.ReadShopKey; empty for none
+		ShopPublic  string      // likewise
 	}
 	CORS struct {
 		Origins []string // scheme://host[:port], as browsers send them
@@ -62,7 +65,8 @@ type Config struct {
 		Drain   time.Duration // from readiness 503 to closing the listeners
 		Timeout time.Duration // for requests in flight, after that
 	}
-	Clients []Client // at least one; the first is the default client
+	Clients  []Client // at least one; the first is the default client
+	FromShop []string // settings whose value the shop's environment gave, in the order of the table
 
 	redisFile       string  // file of Redis.URL; empty for none
 	adminSecretFile string  // file of AdminSecret; empty for none
@@ -98,9 +102,10 @@ type Client struct {
 	Claims          []string
 }
 
-// Load reads the settings: the file that --config or GLUEAUTH_CONFIG names, the variables GLUEAUTH_* of environ (in the form
-// of os.Environ), and those of the flags registered by [Flags] that were set. flags may be nil. claims are the names that a
-// client may list under claims. The error is one line: the setting, where it stands, its value unless secret, the remedy.
+// Load reads the settings: the variables SPRYKER_* of environ (in the form of os.Environ), the file that --config or
+// GLUEAUTH_CONFIG names, the variables GLUEAUTH_* of environ, and those of the flags registered by [Flags] that were set.
+// flags may be nil. claims are the names that a client may list under claims. The error is one line: the setting, where it
+// stands, its value unless secret, the remedy.
 func Load(flags *pflag.FlagSet, environ, claims []string) (*Config, error) {
 	c := &Config{}
 	table := settings(c)
@@ -108,14 +113,20 @@ func Load(flags *pflag.FlagSet, environ, claims []string) (*Config, error) {
 	if err != nil {
 		return nil, err
 	}
+	if err := addShop(table, given, environ); err != nil {
+		return nil, err
+	}
 	for _, s := range table {
+		v, ok := given[s.key]
+		if v.shop {
+			c.FromShop = append(c.FromShop, s.key)
+		}
 		if s.read == nil {
 			continue
 		}
-		v, ok := given[s.key]
 		e, err := s.take(v, ok)
 		if err != nil {
-			return nil, err
+			return nil, v.instead(s, err)
 		}
 		c.entries = append(c.entries, e)
 	}
@@ -123,7 +134,7 @@ func Load(flags *pflag.FlagSet, environ, claims []string) (*Config, error) {
 		return nil, err
 	}
 	if err := c.readClients(given[clientsKey], claims); err != nil {
-		return nil, err
+		return nil, given[clientsKey].instead(setting{key: clientsKey}, err)
 	}
 	return c, nil
 }

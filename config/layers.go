@@ -24,6 +24,7 @@ const builtIn = "built-in"
 type value struct {
 	raw    any
 	source string // for people
+	shop   bool   // given by a variable of the shop's
 }
 
 // layers reads file, environment and flags, and returns for each setting that is given the value of the last of them.

@@ -119,6 +119,8 @@ func inOrder() map[string][]string {
 		"admin_listen":                  {"h:4", "h:5", "h:6"},
 		"data":                          {"f", "e", "fl"},
 		"demo":                          {"true", "false", "true"},
+		"spryker_environment":           {"false", "true"},
+		"keys.shop_public":              {"f", "e"},
 		"log.level":                     {"debug", "warn", "error"},
 		"log.format":                    {"text", "json", "text"},
 		"issuer":                        {"https://f.example/", "https://e.example"},
@@ -163,7 +165,7 @@ func TestPrecedenceIsProvedForEverySetting(t *testing.T) {
 	t.Parallel()
 	all := inOrder()
 	for key := range printed(t, mustLoad(t, "", nil, nil)) {
-		if _, ok := all[key]; !ok && key != "config" && key != "master_key" && !strings.HasPrefix(key, "admin_secret") && !strings.HasPrefix(key, "redis.url") && !strings.HasPrefix(key, "clients[0].") {
+		if _, ok := all[key]; !ok && key != "config" && key != "master_key" && key != "keys.shop_private" && !strings.HasPrefix(key, "admin_secret") && !strings.HasPrefix(key, "redis.url") && !strings.HasPrefix(key, "clients[0].") {
 			t.Errorf("%s is a setting that this test does not know", key)
 		}
 	}

@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"fmt"
 	"io"
+	"slices"
 	"strconv"
 	"strings"
 	"text/tabwriter"
@@ -55,7 +56,22 @@ func Markdown() string {
 			fmt.Fprintf(&b, "| %s |  | file that holds the secret instead; one line break at its end does not count |\n", code(secretFile))
 		}
 	}
+	b.WriteString("\nFrom a shop's environment, where nothing else gives them:\n\n| Setting | Variables of the shop | Not beside |\n|---|---|---|\n")
+	table := settings(&Config{})
+	for _, f := range fallbacks() {
+		if slices.ContainsFunc(table, func(s setting) bool { return s.key == f.key }) {
+			fmt.Fprintf(&b, "| %s | %s | %s |\n", code(f.key), codes(f.variables), codes(f.beside))
+		}
+	}
 	return b.String()
+}
+
+func codes(list []string) string {
+	var all []string
+	for _, s := range list {
+		all = append(all, code(s))
+	}
+	return strings.Join(all, ", ")
 }
 
 func code(s string) string {

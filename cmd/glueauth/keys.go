@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"crypto/rand"
 	"errors"
 	"fmt"
@@ -9,12 +10,13 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/glueauth/glueauth/config"
 	"github.com/glueauth/glueauth/keys"
 	"github.com/glueauth/glueauth/store/sqlitefile"
 )
 
 func (p process) keysCommand() *cobra.Command {
-	return p.group("keys", "Look at the signing keys and make new ones", p.keysListCommand(), p.keysGenerateCommand(), p.keysExportCommand(), p.keysAcceptMasterCommand())
+	return p.group("keys", "Look at the signing keys and make new ones", p.keysListCommand(), p.keysGenerateCommand(), p.keysImportCommand(), p.keysExportCommand(), p.keysAcceptMasterCommand())
 }
 
 func (p process) keysListCommand() *cobra.Command {
@@ -32,7 +34,7 @@ func (p process) keysListCommand() *cobra.Command {
 				if k.Signing {
 					signs = "yes"
 				}
-				_, _ = fmt.Fprintf(tab, "%s\t%d\t%s\t%s\n", k.Kid, k.Bits, k.File, signs)
+				_, _ = fmt.Fprintf(tab, "%s\t%d\t%s\t%s\n", k.Kid, k.Bits, cmp.Or(k.File, "(keys.shop_private)"), signs)
 			}
 			return tab.Flush()
 		},
@@ -45,6 +47,9 @@ func (p process) keysGenerateCommand() *cobra.Command {
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			cfg, err := p.load(cmd)
 			if err != nil {
+				return err
+			}
+			if err := keepShopKey(cfg); err != nil {
 				return err
 			}
 			kid, err := keys.Create(cfg.Keys.Dir, rand.Reader)
@@ -85,7 +90,24 @@ func (p process) ring(cmd *cobra.Command) (*keys.Ring, error) {
 	if err != nil {
 		return nil, err
 	}
-	return keys.Open(cfg.Keys.Dir)
+	return openRing(cfg)
+}
+
+func openRing(cfg *config.Config) (*keys.Ring, error) {
+	shop, err := shopKey(cfg)
+	if err != nil {
+		return nil, err
+	}
+	return keys.OpenWithShop(cfg.Keys.Dir, shop)
+}
+
+// shopKey returns the shop's key that the settings name, nil for none.
+func shopKey(cfg *config.Config) (*keys.ShopKey, error) {
+	shop, err := keys.ReadShopKey(cfg.Keys.ShopPrivate, cfg.Keys.ShopPublic)
+	if err != nil {
+		return nil, fmt.Errorf("keys.shop_private, keys.shop_public: %w", err)
+	}
+	return shop, nil
 }
 
 func (p process) keysAcceptMasterCommand() *cobra.Command {

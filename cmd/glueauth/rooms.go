@@ -56,6 +56,9 @@ func openRooms(ctx context.Context, cfg *config.Config, metrics *handlers.Metric
 			r.close(logger)
 		}
 	}()
+	if len(cfg.FromShop) > 0 {
+		logger.InfoContext(ctx, "settings out of the shop's environment, see glueauth config print", "settings", cfg.FromShop)
+	}
 	if r.lock, err = lockData(cfg.Data, logger); err != nil {
 		return nil, err
 	}
@@ -193,7 +196,15 @@ func masterMark(master *keys.Master) ([]byte, error) { return master.Derive("fin
 
 func openKeys(cfg *config.Config, logger *slog.Logger) (*keys.Ring, error) {
 	dir := cfg.Keys.Dir
-	ring, err := keys.Open(dir)
+	shop, err := shopKey(cfg)
+	if err != nil {
+		return nil, err
+	}
+	ring, err := keys.OpenWithShop(dir, shop)
+	if err == nil && shop != nil && ring.List()[0].Kid != shop.Kid() {
+		logger.Warn("the shop's key verifies but another one signs: a shop that knows its own only refuses our tokens; glueauth keys import --sign changes that",
+			"shop", shop.Kid(), "signing", ring.List()[0].Kid)
+	}
 	if !errors.Is(err, keys.ErrNoKeys) {
 		return ring, err
 	}

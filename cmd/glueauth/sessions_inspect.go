@@ -114,7 +114,7 @@ func (r *rooms) openBeside(ctx context.Context, cfg *config.Config) (err error) 
 	if r.master, err = existingMaster(cfg); err != nil {
 		return err
 	}
-	if r.keys, err = keys.Open(cfg.Keys.Dir); err != nil {
+	if r.keys, err = openRing(cfg); err != nil {
 		return err
 	}
 	people, err := r.existing(ctx, cfg, cfg.Customers.File)

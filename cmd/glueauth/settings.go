@@ -52,6 +52,9 @@ func preflight(cfg *config.Config) error {
 			return fmt.Errorf("master_key: %w", err)
 		}
 	}
+	if _, err := shopKey(cfg); err != nil {
+		return err
+	}
 	if cfg.Redis.URL == "" {
 		if cfg.Redis.WaitReplicas > 0 {
 			return errors.New("redis.wait_replicas is set without redis.url: give the URL, or take it away")
