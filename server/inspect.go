@@ -239,7 +239,7 @@ func (i *Inspector) findAccessToken(text secret.Text) (found, error) {
 	}
 	f, err := findJTI(claims.ID)
 	if err != nil {
-		return found{}, refuse(NothingFound, errForeign)
+		return found{}, refuse(NothingFound, shopTokenError{claims})
 	}
 	f.kind, f.expiresAt = "access token", claims.ExpiresAt
 	return f, nil

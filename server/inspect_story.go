@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/glueauth/glueauth/config/secret"
+	"github.com/glueauth/glueauth/keys"
 	"github.com/glueauth/glueauth/store"
 )
 
@@ -18,6 +19,9 @@ func (i *Inspector) Explain(ctx context.Context, who secret.Text) (Story, error)
 	f, err := i.find(ctx, who)
 	if errors.Is(err, errForeign) {
 		return Story{foreignStory()}, nil
+	}
+	if shop, ok := errors.AsType[shopTokenError](err); ok {
+		return Story{shop.story(i.config.Now())}, nil
 	}
 	if err != nil {
 		return Story{}, err
@@ -71,6 +75,24 @@ func foreignStory() []string {
 		"This is no token of this server, so nothing is known of it.",
 		"It is cut off or mistyped, it was forged, or another server made it: the shop itself, another installation, or this one " +
 			"before its master key or its signing key was replaced.",
+	}
+}
+
+// shopTokenError says that an access token is genuine, but of the shop that had the key before.
+type shopTokenError struct{ claims keys.Claims }
+
+func (shopTokenError) Error() string {
+	return "that is an access token of the shop's own: no session of this server belongs to it"
+}
+
+func (e shopTokenError) story(now time.Time) []string {
+	until := "By itself it is good until " + when(e.claims.ExpiresAt) + "."
+	if !now.Before(e.claims.ExpiresAt) {
+		until = "It expired at " + when(e.claims.ExpiresAt) + " by itself."
+	}
+	return []string{
+		"This is an access token of the shop's own, from before this server took its key over: no session here belongs to it. " + until,
+		"It was issued at " + when(e.claims.IssuedAt) + ": the shop refuses it once the customer has changed his password after that, or was anonymised.",
 	}
 }
 
