@@ -87,6 +87,14 @@ func TestEveryWayOutIsCountedAndLogged(t *testing.T) {
 				t.Helper()
 				x.revoke(t, "sessions=all&token="+p.Refresh)
 				x.post(t, refreshing+p.Refresh)
+			}, "refresh_refused", "signed_out_all", `"session":"`,
+		},
+		"a refresh of another session after all": {
+			func(t *testing.T, x *shop, p pair) {
+				t.Helper()
+				other := x.tokens(t, signIn)
+				x.revoke(t, "sessions=all&token="+p.Refresh)
+				x.post(t, refreshing+other.Refresh)
 			}, "refresh_refused", "signed_out", `"session":"`,
 		},
 		"a theft": {
