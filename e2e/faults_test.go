@@ -279,9 +279,13 @@ func TestEveryOutcomeOfARefreshIsCountedAndTold(t *testing.T) {
 			redis.Do(t, "FLUSHALL")
 			return ask(c.token)
 		}},
-		{"refresh_refused", "signed_out", 400, func(c person) answer {
+		{"refresh_refused", "signed_out_all", 400, func(c person) answer {
 			p.mustSignOut(t, c.token, "sessions", "all")
 			return ask(c.token)
+		}},
+		{"refresh_refused", "signed_out", 400, func(c person) answer {
+			p.mustSignOut(t, ask(c.token).RefreshToken, "sessions", "others")
+			return ask(c.token) // an earlier one of the session that stays
 		}},
 		{"refresh_refused", "revoked", 400, func(c person) answer {
 			p.mustSignOut(t, c.token)

@@ -15,7 +15,7 @@ import (
 )
 
 // A block of the README is run when `<!-- tested: KIND -->` stands above it: in the order of the page, in a copy of the tree,
-// as printed but for the port. The one that serves runs beside the others; those with curl must print tokens.
+// as printed but for the port. The one that serves runs beside the others, which must print what their kind demands.
 func TestTheReadmeWorksAsPrinted(t *testing.T) {
 	t.Parallel()
 	page, err := os.ReadFile("../README.md")
@@ -26,7 +26,7 @@ func TestTheReadmeWorksAsPrinted(t *testing.T) {
 	tree := filepath.Join(t.TempDir(), "glueauth")
 	copyTree(t, "..", tree)
 	public, admin := freeAddress(t), freeAddress(t)
-	kinds := map[string]int{}
+	kinds, prints := map[string]int{}, map[string]string{"curl": `"refresh_token":"grt_`, "revoke": "{}"}
 	for _, block := range blocks {
 		script := strings.ReplaceAll(block[2], "localhost:8080", public)
 		cmd := exec.Command("bash", "-euo", "pipefail", "-c", script)
@@ -42,12 +42,12 @@ func TestTheReadmeWorksAsPrinted(t *testing.T) {
 		if err != nil {
 			t.Errorf("%s\n%v\n%s", script, err, out)
 		}
-		if block[1] == "curl" && !strings.Contains(string(out), `"refresh_token":"grt_`) {
-			t.Errorf("%s\nprinted no tokens:\n%s", script, out)
+		if want := prints[block[1]]; want == "" || !strings.Contains(string(out), want) {
+			t.Errorf("%s\nprinted no %q:\n%s", script, want, out)
 		}
 	}
-	if kinds["serve"] != 1 || kinds["curl"] == 0 {
-		t.Errorf("the README has these tested blocks: %v, want one that serves and one with curl at least", kinds)
+	if kinds["serve"] != 1 || kinds["curl"] == 0 || kinds["revoke"] != 1 {
+		t.Errorf("the README has these tested blocks: %v, want one that serves, one that revokes, and one with curl at least", kinds)
 	}
 }
 
