@@ -42,6 +42,8 @@ var (
 	ErrNotFound = errors.New("not found")
 	// ErrUnavailable says that the store could not answer. It is never a verdict on what was asked.
 	ErrUnavailable = errors.New("store unavailable")
+	// ErrReadOnly says that the account may look and not write. Nothing was changed.
+	ErrReadOnly = errors.New("store is read-only")
 )
 
 // Customer is one customer of the shop. Its identity is ID; reference, e-mail and UUID are attributes.

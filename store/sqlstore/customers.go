@@ -1,11 +1,12 @@
-// Package sqlstore keeps customers in a database, through database/sql.
+// Package sqlstore finds customers in a database, through database/sql: those that are ours, in an embedded file
+// ([Customers]), or those of a shop, in its own PostgreSQL or MariaDB/MySQL ([Shop]; dialect.go has what differs).
 //
 // A customer is found by id, or by e-mail address without regard to case (emailkey.go says what that means). What the
 // database refuses to say is an error that wraps [store.ErrUnavailable], whatever the reason: only a clean answer
 // without a row is [store.ErrNotFound].
 //
-// Looking up is all that a running server does here. Adding, blocking and importing are the operator's commands, from
-// another process beside it, so they hold the write lock of the database for short times only.
+// Looking up is all that a running server does here. In a file of ours, adding, blocking and importing are the
+// operator's commands, from another process beside it, so they hold its write lock for short times only.
 package sqlstore
 
 import (
