@@ -8,6 +8,7 @@ package config
 
 import (
 	"errors"
+	"fmt"
 	"log/slog"
 	"path/filepath"
 	"slices"
@@ -43,8 +44,11 @@ type Config struct {
 		Origins []string // scheme://host[:port], as browsers send them
 	}
 	Customers struct {
-		File        string // the SQLite database
-		DoubleOptIn bool   // refuse customers who have not confirmed their registration
+		Source      string      // file, spryker or sql
+		File        string      // the SQLite database, of the source file
+		URL         secret.Text // the shop's database, of the sources spryker and sql
+		Query       string      // the operator's own, of the source sql
+		DoubleOptIn bool        // refuse customers who have not confirmed their registration
 	}
 	Redis struct {
 		URL          secret.Text // empty: sessions are kept in the data folder
@@ -69,6 +73,7 @@ type Config struct {
 	FromShop []string // settings whose value the shop's environment gave, in the order of the table
 
 	redisFile       string  // file of Redis.URL; empty for none
+	customersFile   string  // file of Customers.URL; empty for none
 	adminSecretFile string  // file of AdminSecret; empty for none
 	entries         []entry // for Print, secrets masked
 }
@@ -153,8 +158,13 @@ func (c *Config) complete(given map[string]value) error {
 	if err := c.readAdminSecret(given); err != nil {
 		return err
 	}
+	if err := c.readCustomers(given); err != nil {
+		return err
+	}
 	c.inData("keys.dir", &c.Keys.Dir, "keys")
-	c.inData("customers.file", &c.Customers.File, "glueauth.db")
+	if c.Customers.Source == sourceFile {
+		c.inData("customers.file", &c.Customers.File, "glueauth.db")
+	}
 	if c.Keys.Master == "" {
 		c.inData("master_key_file", &c.Keys.MasterFile, "master.key")
 	}
@@ -169,6 +179,33 @@ func (c *Config) readAdminSecret(given map[string]value) error {
 	}
 	if c.AdminSecret != "" && c.AdminListen == "" {
 		return errors.New("admin_secret is set, but admin_listen turns the management listener off: give it an address, or leave the secret out")
+	}
+	return nil
+}
+
+const sourceFile = "file"
+
+// readCustomers reads the URL of the shop's database, and looks whether everything is there that the source needs, and
+// nothing that it would ignore.
+func (c *Config) readCustomers(given map[string]value) error {
+	if err := fromFile(given, "customers.url", "customers.url_file", c.customersFile, secretText(&c.Customers.URL)); err != nil {
+		return err
+	}
+	people, inFile, queried := c.Customers, c.Customers.Source == sourceFile, c.Customers.Source == "sql"
+	for _, m := range []struct {
+		wrong           bool
+		mistake, remedy string
+	}{
+		{inFile && people.URL != "", "customers.url is set", "set the source to spryker or sql, or leave the url out"},
+		{!inFile && people.URL == "", "customers.url is not set", "give it the URL of the shop's database"},
+		{!inFile && people.File != "", "customers.file is set", "leave it out"},
+		{!inFile && c.Demo, "demo is set, which adds a customer", "leave it out, or set the source to file"},
+		{queried && people.Query == "", "customers.query is not set", "write the SELECT that returns the customers, or set the source to spryker"},
+		{!queried && people.Query != "", "customers.query is set", "set the source to sql, or leave the query out"},
+	} {
+		if m.wrong {
+			return fmt.Errorf("customers.source is %s, but %s: %s", people.Source, m.mistake, m.remedy)
+		}
 	}
 	return nil
 }

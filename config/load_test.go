@@ -93,7 +93,7 @@ func builtIn(t *testing.T) *config.Config {
 	c := &config.Config{Listen: ":8080", AdminListen: "127.0.0.1:8081", Data: "./data"}
 	c.Log.Format = "json"
 	c.Keys.Dir, c.Keys.MasterFile, c.Customers.File = "data/keys", "data/master.key", "data/glueauth.db"
-	c.Customers.DoubleOptIn = true
+	c.Customers.Source, c.Customers.DoubleOptIn = "file", true
 	c.Access.Lifetime, c.Access.Type = 28800*time.Second, "JWT"
 	c.Refresh = config.Refresh{
 		Lifetime: lasting(t, "1mo"), MaxLifetime: lasting(t, "1y"), ReplayWindow: time.Minute, RejoinWindow: 7 * 24 * time.Hour,
@@ -127,6 +127,7 @@ func inOrder() map[string][]string {
 		"keys.dir":                      {"f", "e"},
 		"master_key_file":               {"f", "e"},
 		"cors.origins":                  {"https://f.example", "https://e.example"},
+		"customers.source":              {"file", "file"},
 		"customers.file":                {"f", "e"},
 		"customers.double_opt_in":       {"false", "true"},
 		"redis.wait_replicas":           {"1", "2"},
@@ -165,7 +166,7 @@ func TestPrecedenceIsProvedForEverySetting(t *testing.T) {
 	t.Parallel()
 	all := inOrder()
 	for key := range printed(t, mustLoad(t, "", nil, nil)) {
-		if _, ok := all[key]; !ok && key != "config" && key != "master_key" && key != "keys.shop_private" && !strings.HasPrefix(key, "admin_secret") && !strings.HasPrefix(key, "redis.url") && !strings.HasPrefix(key, "clients[0].") {
+		if _, ok := all[key]; !ok && key != "config" && key != "master_key" && !strings.HasPrefix(key, "admin_secret") && !strings.HasPrefix(key, "redis.url") && !strings.HasPrefix(key, "customers.url") && key != "customers.query" && key != "keys.shop_private" && !strings.HasPrefix(key, "clients[0].") {
 			t.Errorf("%s is a setting that this test does not know", key)
 		}
 	}

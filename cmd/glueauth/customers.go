@@ -34,6 +34,9 @@ func (p process) withCustomers(ctx context.Context, cmd *cobra.Command, create b
 	if err != nil {
 		return err
 	}
+	if err := ownCustomers(cfg); err != nil {
+		return err
+	}
 	create = create && inData(cfg, cfg.Customers.File)
 	if create {
 		if err := makeDataFolder(cfg); err != nil {

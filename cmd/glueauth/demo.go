@@ -25,7 +25,7 @@ const (
 // demo adds the demo customer to an empty database, and prints two requests that are ready to be pasted. A database with
 // customers of its own is left as it is.
 func demo(ctx context.Context, r *rooms, address net.Addr, stdout io.Writer, logger *slog.Logger) error {
-	count, err := r.customers.Count(ctx)
+	count, err := r.embedded.Count(ctx)
 	if err != nil {
 		return err
 	}
@@ -34,7 +34,7 @@ func demo(ctx context.Context, r *rooms, address net.Addr, stdout io.Writer, log
 		if err != nil {
 			return err
 		}
-		if _, err := r.customers.Add(ctx, sqlstore.NewCustomer{
+		if _, err := r.embedded.Add(ctx, sqlstore.NewCustomer{
 			ID: demoID, Reference: demoReference, Email: demoEmail, PasswordHash: hash, Confirmed: true,
 		}); err != nil {
 			return fmt.Errorf("add the demo customer: %w", err)

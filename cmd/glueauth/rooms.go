@@ -24,14 +24,17 @@ import (
 
 // rooms is everything that a running server has opened.
 type rooms struct {
-	lock      *dataLock
-	master    *keys.Master
-	keys      *keys.Ring
-	customers *sqlstore.Customers
-	sessions  sessionStore
-	guard     *guard // nil where sessions are embedded
-	chores    []chore
-	closers   []func() error // in the order of closing
+	lock        *dataLock
+	master      *keys.Master
+	keys        *keys.Ring
+	customers   customerStore
+	customersID string              // tells this source of customers from others
+	people      *sqlitefile.File    // of the embedded customers, else nil
+	embedded    *sqlstore.Customers // likewise
+	sessions    sessionStore
+	guard       *guard // nil where sessions are embedded
+	chores      []chore
+	closers     []func() error // in the order of closing
 }
 
 // sessionStore is what every store of sessions offers.
@@ -69,15 +72,14 @@ func openRooms(ctx context.Context, cfg *config.Config, metrics *handlers.Metric
 		return nil, err
 	}
 	logger.InfoContext(ctx, "signing", "kid", r.keys.List()[0].Kid, "published", len(r.keys.List()))
-	people, err := r.openFile(ctx, cfg, cfg.Customers.File, logger)
-	if err != nil {
+	open := func(path string) (*sqlitefile.File, error) { return r.openFile(ctx, cfg, path, logger) }
+	if err := r.openCustomers(ctx, cfg, open, logger); err != nil {
 		return nil, err
 	}
-	r.customers = sqlstore.New(people, time.Now, rand.Reader)
 	if cfg.Redis.URL != "" {
-		return r, r.openRedis(ctx, cfg, people.ID, metrics, logger)
+		return r, r.openRedis(ctx, cfg, metrics, logger)
 	}
-	return r, r.openEmbedded(ctx, cfg, people, logger)
+	return r, r.openEmbedded(ctx, cfg, logger)
 }
 
 const (
@@ -87,8 +89,8 @@ const (
 )
 
 // openEmbedded keeps sessions in the data folder, in the customers' file where that is the one there.
-func (r *rooms) openEmbedded(ctx context.Context, cfg *config.Config, people *sqlitefile.File, logger *slog.Logger) (err error) {
-	file, own := people, filepath.Join(cfg.Data, databaseName)
+func (r *rooms) openEmbedded(ctx context.Context, cfg *config.Config, logger *slog.Logger) (err error) {
+	file, own := r.people, filepath.Join(cfg.Data, databaseName)
 	if cfg.Customers.File != own {
 		if file, err = r.openFile(ctx, cfg, own, logger); err != nil {
 			return err
@@ -112,7 +114,7 @@ func (r *rooms) openEmbedded(ctx context.Context, cfg *config.Config, people *sq
 }
 
 // openRedis keeps sessions in Redis, and makes sure that the replicas which do so too have the same keys and customers.
-func (r *rooms) openRedis(ctx context.Context, cfg *config.Config, customers string, metrics *handlers.Metrics, logger *slog.Logger) error {
+func (r *rooms) openRedis(ctx context.Context, cfg *config.Config, metrics *handlers.Metrics, logger *slog.Logger) error {
 	sessions, err := redisstore.Open(ctx, redisstore.Options{URL: cfg.Redis.URL, WaitReplicas: cfg.Redis.WaitReplicas})
 	if err != nil {
 		return err
@@ -128,7 +130,7 @@ func (r *rooms) openRedis(ctx context.Context, cfg *config.Config, customers str
 	if err != nil {
 		return err
 	}
-	fingerprint := redisstore.Fingerprint{Masters: []string{fmt.Sprintf("1:%x", mark)}, Customers: customers}
+	fingerprint := redisstore.Fingerprint{Masters: []string{fmt.Sprintf("1:%x", mark)}, Customers: r.customersID}
 	for _, key := range r.keys.List() {
 		fingerprint.SigningKeys = append(fingerprint.SigningKeys, key.Kid)
 	}

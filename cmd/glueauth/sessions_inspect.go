@@ -2,7 +2,6 @@ package main
 
 import (
 	"context"
-	"crypto/rand"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -21,7 +20,6 @@ import (
 	"github.com/glueauth/glueauth/store/redisstore"
 	"github.com/glueauth/glueauth/store/sqlitefile"
 	"github.com/glueauth/glueauth/store/sqlitestore"
-	"github.com/glueauth/glueauth/store/sqlstore"
 )
 
 const aboutWho = `
@@ -117,11 +115,10 @@ func (r *rooms) openBeside(ctx context.Context, cfg *config.Config) (err error) 
 	if r.keys, err = openRing(cfg); err != nil {
 		return err
 	}
-	people, err := r.existing(ctx, cfg, cfg.Customers.File)
-	if err != nil {
+	open := func(path string) (*sqlitefile.File, error) { return r.existing(ctx, cfg, path) }
+	if err := r.openCustomers(ctx, cfg, open, slog.New(slog.DiscardHandler)); err != nil {
 		return err
 	}
-	r.customers = sqlstore.New(people, time.Now, rand.Reader)
 	if cfg.Redis.URL != "" {
 		sessions, err := redisstore.Open(ctx, redisstore.Options{URL: cfg.Redis.URL, WaitReplicas: cfg.Redis.WaitReplicas})
 		if err != nil {
@@ -131,7 +128,7 @@ func (r *rooms) openBeside(ctx context.Context, cfg *config.Config) (err error) 
 		r.closers = append([]func() error{sessions.Close}, r.closers...)
 		return nil
 	}
-	file, own := people, filepath.Join(cfg.Data, databaseName)
+	file, own := r.people, filepath.Join(cfg.Data, databaseName)
 	if cfg.Customers.File != own {
 		if file, err = r.existing(ctx, cfg, own); err != nil {
 			return err

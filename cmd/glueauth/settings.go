@@ -10,6 +10,7 @@ import (
 	"github.com/glueauth/glueauth/config"
 	"github.com/glueauth/glueauth/keys"
 	"github.com/glueauth/glueauth/store/redisstore"
+	"github.com/glueauth/glueauth/store/sqlstore"
 )
 
 func (p process) configCommand() *cobra.Command {
@@ -54,6 +55,11 @@ func preflight(cfg *config.Config) error {
 	}
 	if _, err := shopKey(cfg); err != nil {
 		return err
+	}
+	if cfg.Customers.URL != "" {
+		if err := sqlstore.CheckShopURL(cfg.Customers.URL); err != nil {
+			return fmt.Errorf("customers.url: %w", err)
+		}
 	}
 	if cfg.Redis.URL == "" {
 		if cfg.Redis.WaitReplicas > 0 {
