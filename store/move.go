@@ -7,7 +7,7 @@ import (
 
 // Snapshot is one session as it stands in a store, living or ended, and the record of its subject there.
 //
-// Sessions move in two calls of a store. Export yields each session that has not expired, in no order and possibly twice.
+// Sessions move in two calls of a store. Export yields each session that is kept ([Session.Until]), in no order and possibly twice.
 // Import takes some of them in, each in one atomic step, so a move that was broken off can be repeated. What an import may
 // change is decided by [Snapshot.Merge]: it never revives what has ended in either store, and never puts a session back
 // that is further on in the target. The source must stand still meanwhile; the target may be in use.
@@ -30,7 +30,7 @@ type ImportResult struct {
 // store's time now; nil stands for absent and, for the subject, also for expired. It reports whether e.Session is to be
 // written in the place of there, and returns the record to write for the subject, nil when that stays as it is.
 func (e Snapshot) Merge(there *Session, subject *SubjectRecord, now time.Time) (write bool, record *SubjectRecord) {
-	if !now.Before(e.ExpiresAt) {
+	if !now.Before(e.Until()) {
 		return false, nil
 	}
 	write = there == nil || e.FurtherThan(*there)
@@ -87,6 +87,9 @@ func (e Snapshot) raise(r *SubjectRecord, write bool) {
 	}
 	if e.Record != nil && e.Record.Floor.After(r.Floor) {
 		r.Floor, r.FloorCause, r.FloorFrom = e.Record.Floor, e.Record.FloorCause, e.Record.FloorFrom
+	}
+	if e.Record != nil {
+		r.ShopFloor = later(r.ShopFloor, e.Record.ShopFloor)
 	}
 	if e.Record != nil && e.Record.Epoch == r.Epoch && e.Record.ExpiresAt.After(r.ExpiresAt) {
 		r.ExpiresAt = e.Record.ExpiresAt

@@ -26,7 +26,8 @@ type Rotation struct {
 	NarrowScopes bool // write Scopes into the record instead of using them for this answer only
 
 	Password        PasswordMark
-	IgnorePassword  bool // refresh.customer_check: observe
+	SubMark         SubMark // of the customer as he is now
+	IgnorePassword  bool    // refresh.customer_check: observe
 	Device          DeviceMark
 	From            Visitor
 	RetryKey        RetryDigest
@@ -34,8 +35,8 @@ type Rotation struct {
 	Windows         Windows
 	ReuseKeepsAlive bool // refresh.reuse: observe
 
-	SignOut    SignOut
-	FreshEpoch Epoch // of the subject, where SignOut asks for one
+	SignOut    SignOut // never SignOutOthers with generation 0
+	FreshEpoch Epoch   // of the subject, where SignOut asks for one
 }
 
 // SignOut is which sessions a [Rotation] ends if its token may be used.
@@ -61,6 +62,8 @@ const (
 	OtherClient  Outcome = "other_client"
 	ScopeRefused Outcome = "scope_refused"
 	Reused       Outcome = "reuse"
+	// Discarded : the session was ended instead of taken over, as an [Adoption] asked.
+	Discarded Outcome = "discarded"
 )
 
 // Succeeded reports whether the outcome hands out a token.
@@ -75,13 +78,14 @@ type RotateResult struct {
 	Generation uint32    // to hand out
 	ExpiresAt  time.Time // of Generation
 	Scopes     []string  // the session's, after the call
+	Sub        string    // the session's, after the call
 	Other      Visitor   // of a reuse: who was answered last
 }
 
 // Rotate decides a rotation of a living session at the store's time now and changes the record accordingly; it reports
 // whether the record changed. It is the table as code, for stores that run Go inside their transaction: the first row
 // that fits decides. subject is the subject's record, nil when there is none; it changes with a sign-out, and a token
-// that is handed out makes it last as long.
+// that is handed out makes it last as long; another password raises its shop floor.
 func (s *Session) Rotate(r Rotation, subject *SubjectRecord, now time.Time) (result RotateResult, changed bool) {
 	if refusal, changed := s.refuse(r, subject, now); refusal.Outcome != "" {
 		return refusal, changed
@@ -105,7 +109,7 @@ func (s *Session) Rotate(r Rotation, subject *SubjectRecord, now time.Time) (res
 	if s.ExpiresAt.After(subject.ExpiresAt) {
 		subject.ExpiresAt = s.ExpiresAt
 	}
-	return RotateResult{Outcome: outcome, Generation: s.Cur, ExpiresAt: s.ExpiresAt, Scopes: slices.Clone(s.Scopes)}, true
+	return RotateResult{Outcome: outcome, Generation: s.Cur, ExpiresAt: s.ExpiresAt, Scopes: slices.Clone(s.Scopes), Sub: s.Sub}, true
 }
 
 // answer writes what rows 4 to 9 write.
@@ -125,6 +129,9 @@ func (s *Session) answer(r Rotation, outcome Outcome, now time.Time) {
 			s.RejoinedAt = Whole(now)
 		}
 	}
+	if s.SubMark != r.SubMark {
+		s.forgetSub()
+	}
 	s.Last = r.From
 	s.happened(happening(outcome), g, r.From, now)
 	if r.ScopeGiven && r.NarrowScopes {
@@ -137,6 +144,7 @@ func (s *Session) reuse(r Rotation, now time.Time) (RotateResult, bool) {
 	s.happened(WasReused, r.Generation, r.From, now)
 	if !r.ReuseKeepsAlive || s.displaced(r.Generation) {
 		s.EndedAt, s.Cause = Whole(now), CauseReuse // the entry says who
+		s.forgetSub()
 	}
 	return RotateResult{Outcome: Reused, Cause: CauseReuse, Other: s.Last}, true
 }
@@ -150,7 +158,9 @@ func (s *Session) signOutOthers(r Rotation, subject *SubjectRecord, now time.Tim
 	if s.Shut != s.Base { // from now on the answer may be lost; a retry of this call does not count
 		use = seconds(now)
 	}
-	s.Uses = [RememberedUses]uint32{}
+	if s.Base > 0 { // else only the shop's token is used, which cannot be shut
+		s.Uses = [RememberedUses]uint32{}
+	}
 	s.Uses[g%RememberedUses] = use
 	s.RetryKey = r.RetryKey
 	s.Shut = s.Base
@@ -174,14 +184,17 @@ func (r *SubjectRecord) EndAll(e EndingAll, now time.Time) {
 }
 
 // End ends a session at the store's time now and reports whether it did. subject is the subject's record, nil when there is
-// none.
+// none; causes that lie with the customer raise its shop floor.
 func (s *Session) End(e Ending, subject *SubjectRecord, now time.Time) bool {
 	switch {
 	case e.Client != "" && e.Client != s.Client, !now.Before(s.ExpiresAt), subject == nil, subject.Epoch != s.Epoch:
 		return false
-	default:
-		return s.end(e.Cause, e.From, now)
 	}
+	ended := s.end(e.Cause, e.From, now)
+	if ended && e.Cause.voidsShop() {
+		subject.voidShop(now)
+	}
+	return ended
 }
 
 // refuse is rows 1 to 3: what ends or refuses a rotation whatever its generation. An empty result means that none fits.
@@ -190,7 +203,11 @@ func (s *Session) refuse(r Rotation, subject *SubjectRecord, now time.Time) (res
 		return RotateResult{Outcome: Refused, Cause: CauseExpired}, false
 	}
 	if cause, dead := s.dead(r, subject); dead { // row 1
-		return RotateResult{Outcome: Refused, Cause: cause}, s.end(cause, r.From, now)
+		changed := s.end(cause, r.From, now)
+		if changed && cause.voidsShop() {
+			subject.voidShop(now)
+		}
+		return RotateResult{Outcome: Refused, Cause: cause}, changed
 	}
 	if r.Client != s.Client { // row 2
 		return RotateResult{Outcome: OtherClient}, false
@@ -246,8 +263,9 @@ func (s *Session) shut(r Rotation, within func(time.Duration) bool) Outcome {
 
 // astray reports whether the presented token of generation Cur is not the one that this record gave out: it is from before
 // the store lost writes, and the generation was given out a second time. Then one of the two copies may be a thief's.
+// Generation 0 the shop gave out.
 func (s *Session) astray(r Rotation) bool {
-	return r.Generation == s.Cur && !r.Expires.IsZero() && !r.Expires.Equal(s.ExpiresAt)
+	return r.Generation == s.Cur && r.Generation > 0 && !r.Expires.IsZero() && !r.Expires.Equal(s.ExpiresAt)
 }
 
 // joins is rows 6 and 7 for what is astray: soon after the newest rotation, or from its device.
@@ -275,7 +293,7 @@ func (s *Session) repeats(r Rotation, within func(time.Duration) bool, now time.
 // tabs that come late over two networks would be given two successors. Retry keys agree also where neither has one.
 func (s *Session) again(r Rotation, now time.Time) bool {
 	age, used := s.age(s.Base, now)
-	rejoined := !s.RejoinedAt.IsZero() && now.Sub(s.RejoinedAt) <= r.Windows.Replay
+	rejoined := !s.RejoinedAt.IsZero() && Whole(now).Sub(s.RejoinedAt) <= r.Windows.Replay
 	return r.RetryKey == s.RetryKey && (used && age <= r.Windows.Replay || rejoined)
 }
 
@@ -315,7 +333,7 @@ func (s *Session) justUsed(w Windows, now time.Time) bool {
 // age returns how long ago generation g got its newest successor, and false for never or forgotten. A clock that was
 // set back gives 0.
 func (s *Session) age(g uint32, now time.Time) (time.Duration, bool) {
-	if g > s.Base || g == 0 || s.Base-g >= RememberedUses || s.Uses[g%RememberedUses] == 0 {
+	if g > s.Base || g == 0 && !s.takenOver() || s.Base-g >= RememberedUses || s.Uses[g%RememberedUses] == 0 {
 		return 0, false
 	}
 	return max(0, time.Duration(int64(seconds(now))-int64(s.Uses[g%RememberedUses]))*time.Second), true
@@ -336,7 +354,7 @@ func (s *Session) advance(g uint32, healed bool, now time.Time) {
 	skipped := uint32(0)
 	if healed {
 		skipped = seconds(now)
-		if s.Base > 0 {
+		if s.Base > 0 || s.takenOver() {
 			s.Uses[s.Base%RememberedUses] = skipped
 		}
 	}
@@ -366,6 +384,7 @@ func (s *Session) end(cause Cause, from Visitor, now time.Time) bool {
 		return false
 	}
 	s.EndedAt, s.Cause = Whole(now), cause
+	s.forgetSub()
 	s.happened(Ended, 0, from, now)
 	return true
 }

@@ -12,17 +12,20 @@
 // Nothing in the record is a credential: the session id stands in the token only, the record is found by its name, the
 // hash of that id. Beside it lives one small [SubjectRecord] for each customer, with the epoch his sessions must carry.
 //
+// A session that a shop began is taken over by [Adoption]: the shop's refresh token is its generation 0, and its record
+// outlives that token, so that nothing brings it back.
+//
 // Four rules hold for every store:
 //
 //   - Absence means invalid. A session whose record, or whose subject's record, is gone is refused; losing data may sign
 //     somebody out and never revives a dead token.
-//   - Open, Rotate, End and EndAll are each one atomic step, also against each other and over processes. Two calls never
+//   - Open, Adopt, Rotate, End and EndAll are each one atomic step, also against each other and over processes. Two calls never
 //     see the same state and both change it. What a step does to a session's timeline is part of the step.
 //   - EndAll costs the same however many sessions there are: it replaces the epoch and leaves the sessions as they are.
 //   - A store that cannot say (down, slow, full, read-only) returns an error that wraps [ErrUnavailable]. The caller
 //     may ask again: a call that was carried out although its answer was lost is answered by the table as a replay.
 //
-// Whatever has ended or expired is kept for [Remembered] after its expiry, so that an operator can be told why.
+// Whatever has ended or expired is kept for [Remembered] after [Session.Until], so that an operator can be told why.
 //
 // Rotate decides by the table in rotate.go, with ages by the store's own clock; callers pass durations.
 // The suite in storetest is this contract as tests.
@@ -86,6 +89,8 @@ type (
 	PasswordMark [8]byte
 	// RetryDigest is a keyed hash of a retry key; the zero value means that none was sent.
 	RetryDigest [16]byte
+	// SubMark is a hash of what the sub of a taken-over session tells about its customer.
+	SubMark [8]byte
 )
 
 // String returns the name as 32 hex digits.
@@ -118,8 +123,8 @@ type Session struct {
 	Epoch    Epoch
 	Password PasswordMark
 
-	Base uint32 // the newest generation that was used, 0 at sign-in
-	Cur  uint32 // the newest generation given out, 1 at sign-in
+	Base uint32 // the newest generation that was used, 0 at sign-in and after the take-over
+	Cur  uint32 // the newest generation given out, 1 at sign-in, 0 of one taken over and not refreshed yet
 	// Uses holds at index g mod 16, for the sixteen generations up to Base, when g got its newest successor, in Unix
 	// seconds; 0 means never.
 	Uses     [RememberedUses]uint32
@@ -140,6 +145,13 @@ type Session struct {
 	Last     Visitor // of the newest call that was answered with a token
 	Timeline []Entry // the newest TimelineLength entries, the oldest first
 
+	// ShopExpiresAt is the expiry of the shop's refresh token that the session was taken over with, which is its generation
+	// 0; zero for a session of our own. Sub is what the shop's access tokens said of its customer, empty when it is made
+	// anew from his row; it is good as long as his SubMark stays what it was.
+	ShopExpiresAt time.Time
+	Sub           string
+	SubMark       SubMark
+
 	StartedAt time.Time
 	RotatedAt time.Time // the newest rotation, the sign-in before the first one
 	ExpiresAt time.Time // of generation Cur
@@ -159,6 +171,10 @@ type SubjectRecord struct {
 	Floor      time.Time
 	FloorCause Cause
 	FloorFrom  netip.Addr
+
+	// ShopFloor is when it last showed that he had changed his password or was blocked or gone, zero for never: what the shop
+	// gave out to him before is void, while his sessions are judged one by one.
+	ShopFloor time.Time
 }
 
 // FloorLife is for how long at least a floor is kept: no refresh token of a shop lives longer.

@@ -12,7 +12,7 @@ end
 local known = subject()
 if s.ended ~= 0 or not known or known.epoch ~= s.epoch then
   -- A write of this connection, so that a WAIT covers the ending too if an earlier call made it unconfirmed.
-  redis.call('PEXPIREAT', KEYS[2], deadline(s.expires))
+  redis.call('PEXPIREAT', KEYS[2], kept(s))
   return 0
 end
 happened(s, ENDED, 0, address)
@@ -20,4 +20,9 @@ if redis.call('HEXISTS', KEYS[1], name) == 0 then
   -- The cap has ended it; only the record does not say so yet.
   return finish(name, s, 'too_many_sessions') or 0
 end
-return finish(name, s, cause) or 1
+local failed = finish(name, s, cause)
+if failed then
+  return failed
+end
+void_shop(known, cause)
+return 1

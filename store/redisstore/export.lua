@@ -6,14 +6,15 @@ if not record then
   return {}
 end
 local s, asis = decode(record), ARGV[3] == '1'
-if s.expires <= now and not asis then
+if math.max(s.expires, s.shop) <= now and not asis then
   return {}
 end
 local known = subject()
 if s.ended == 0 and s.expires > now and known and known.epoch == s.epoch and redis.call('HEXISTS', KEYS[1], ARGV[2]) == 0 then
   s.ended, s.cause = now, 'too_many_sessions' -- the cap has ended it; only the record does not say so yet
 end
-local r = asis and stored() or known or { epoch = '', expires = 0, floor = 0, from = NOWHERE, cause = '' }
+local r = asis and stored() or known or { epoch = '', expires = 0, floor = 0, from = NOWHERE, cause = '', shop_floor = 0 }
 return { s.client, s.scopes, s.epoch, s.password, s.base, s.cur, s.uses, s.retry, s.device, s.replays,
   s.started, s.rotated, s.expires, s.ends, s.ended, s.cause, s.shut, s.base_expires, s.rejoined, s.first, s.last, s.timeline,
-  r.epoch, r.expires, r.floor, r.from, r.cause }
+  s.shop, s.said == 1 and redis.call('GET', SUB) or '',
+  r.epoch, r.expires, r.floor, r.from, r.cause, r.shop_floor }

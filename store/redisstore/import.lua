@@ -1,7 +1,7 @@
 -- The decision of store.Snapshot.Merge, as it stands there; the two must decide alike.
 -- ARGV: offset, name, client, scopes, epoch, password, base, cur, uses, retry, device, replays, started, rotated, expires,
--- ends, ended, cause, shut, base expires, rejoined, first, last, timeline, and of the subject's record at the source epoch (empty: there is none),
--- expiry, floor, and address and cause of the floor.
+-- ends, ended, cause, shut, base expires, rejoined, first, last, timeline, expiry of the shop's token, mark and sub, and of the subject's record at the source epoch (empty: there is none),
+-- expiry, floor, address and cause of the floor, and shop floor.
 -- It returns 'added', 'updated' or 'kept'.
 local name = ARGV[2]
 local function number(i)
@@ -12,12 +12,13 @@ local s = {
   retry = ARGV[10], device = ARGV[11], replays = number(12), started = number(13), rotated = number(14),
   expires = number(15), ends = number(16), ended = number(17), cause = ARGV[18],
   shut = number(19), base_expires = number(20), rejoined = number(21), first = ARGV[22], last = ARGV[23], timeline = ARGV[24],
+  shop = number(25), said = ARGV[26] ~= '' and 1 or 0,
 }
 local source = nil
-if ARGV[25] ~= '' then
-  source = { epoch = ARGV[25], expires = number(26), floor = number(27), from = ARGV[28], cause = ARGV[29] }
+if ARGV[27] ~= '' then
+  source = { epoch = ARGV[27], expires = number(28), floor = number(29), from = ARGV[30], cause = ARGV[31], shop_floor = number(32) }
 end
-if s.expires <= now then
+if math.max(s.expires, s.shop) <= now then
   return 'kept'
 end
 local known = subject()
@@ -58,7 +59,7 @@ if not known and write then -- never beside a session that stayed without: its r
 end
 local merged = nil
 if from then
-  merged = { epoch = from.epoch, expires = from.expires, floor = from.floor, from = from.from, cause = from.cause }
+  merged = { epoch = from.epoch, expires = from.expires, floor = from.floor, from = from.from, cause = from.cause, shop_floor = from.shop_floor }
   if known and replaced() then
     merged.epoch = source.epoch
   end
@@ -68,16 +69,25 @@ if from then
   if source and source.floor > merged.floor then
     merged.floor, merged.from, merged.cause = source.floor, source.from, source.cause
   end
+  if source then
+    merged.shop_floor = math.max(merged.shop_floor, source.shop_floor)
+  end
   if source and source.epoch == merged.epoch then
     merged.expires = math.max(merged.expires, source.expires)
   end
 end
 if write then
+  if s.said == 1 then
+    redis.call('SET', SUB, ARGV[26], 'PXAT', kept(s))
+  elseif there and there.said == 1 then
+    redis.call('DEL', SUB)
+  end
   save(s)
 end
 if merged and (not known or known.epoch ~= merged.epoch) then
   restart(merged) -- what the index holds is dead
-elseif merged and (known.expires ~= merged.expires or known.floor ~= merged.floor) then
+elseif merged and (known.expires ~= merged.expires or known.floor ~= merged.floor
+  or known.shop_floor ~= merged.shop_floor) then
   save_subject(merged)
 end
 if write and s.ended ~= 0 then

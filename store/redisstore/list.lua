@@ -1,11 +1,11 @@
 -- ARGV: offset. KEYS[2] is not used. It changes nothing.
--- It returns the customer's record as it stands (epoch, expiry, floor, address and cause of the floor) and the names of the
+-- It returns the customer's record as it stands (epoch, expiry, floor, address and cause of the floor, shop floor) and the names of the
 -- sessions in it, or an empty list when there is no record.
 local r = stored()
 if not r then
   return {}
 end
-local reply = { r.epoch, r.expires, r.floor, r.from, r.cause }
+local reply = { r.epoch, r.expires, r.floor, r.from, r.cause, r.shop_floor }
 for _, field in ipairs(redis.call('HKEYS', KEYS[1])) do
   if #field == 16 then
     table.insert(reply, field)

@@ -35,7 +35,7 @@ func (s *Store) Count(ctx context.Context) (int, error) {
 	return n, nil
 }
 
-// Export yields each session that has not expired, some of them twice. After an error it yields nothing more.
+// Export yields each session that is kept, some of them twice. After an error it yields nothing more.
 func (s *Store) Export(ctx context.Context) iter.Seq2[store.Snapshot, error] {
 	return func(yield func(store.Snapshot, error) bool) {
 		for page, err := range s.pages(ctx, "*", scanPage) {
@@ -98,11 +98,12 @@ func (s *Store) importing(e store.Snapshot) (call, error) {
 		s.offset().Microseconds(), e.Name[:], e.Client, scopes, e.Epoch[:], e.Password[:], e.Base, e.Cur, uses, retry, e.Device[:],
 		e.Replays, e.StartedAt.Unix(), e.RotatedAt.Unix(), e.ExpiresAt.Unix(), e.EndsAt.Unix(), unix(e.EndedAt), string(e.Cause),
 		e.Shut, unix(e.BaseExpiresAt), unix(e.RejoinedAt), packed(e.First), packed(e.Last), packedTimeline(e.Timeline),
+		unix(e.ShopExpiresAt), marked(e.SubMark, e.Sub),
 	}
 	if r := e.Record; r != nil {
-		args = append(args, r.Epoch[:], r.ExpiresAt.Unix(), unix(r.Floor), packed(store.Visitor{Address: r.FloorFrom}), string(r.FloorCause))
+		args = append(args, r.Epoch[:], r.ExpiresAt.Unix(), unix(r.Floor), packed(store.Visitor{Address: r.FloorFrom}), string(r.FloorCause), unix(r.ShopFloor))
 	} else {
-		args = append(args, "", 0, 0, "", "")
+		args = append(args, "", 0, 0, "", "", 0)
 	}
 	return call{script: s.scripts.take, keys: keys(e.Subject, e.Name), args: args}, nil
 }

@@ -77,7 +77,7 @@ func fill(t *testing.T, s storetest.Movable, n int64) {
 			t.Fatal(err)
 		}
 	}
-	if _, err := s.End(t.Context(), store.Ending{Subject: sessionIn(0).Subject, Name: sessionIn(0).Name, Cause: store.CauseBlocked}); err != nil {
+	if _, err := s.End(t.Context(), store.Ending{Subject: sessionIn(0).Subject, Name: sessionIn(0).Name, Cause: store.CauseRevoked}); err != nil {
 		t.Fatal(err)
 	}
 }

@@ -18,36 +18,51 @@ local function deadline(expires)
 end
 
 -- A session is one packed string; the names and the meaning of its fields are those of store.Session. A visitor is 16 bytes
--- of address, IPv4 as mapped and zero for none, and the user agent. Version 1 ends after the scopes.
+-- of address, IPv4 as mapped and zero for none, and the user agent. Version 1 ends after the scopes; version 3 is of a session that was
+-- taken over from a shop: at its end it has the expiry of the shop's token, and whether the shop's sub is kept (0/1).
 local SESSION = '>Bc8c8c16I4I4I4I5I5I5I5I5I2c0Bc0Bc0Bc0I2c0'
 local SINCE2 = '>I4I5I5Bc0Bc0I2c0'
+local SINCE3 = '>I5B'
 local NOWHERE = string.rep('\0', 16)
 
 local function encode(s)
   local uses = string.gsub(s.uses, '%z+$', '')
-  return struct.pack(SESSION, 2, s.epoch, s.password, s.device, s.base, s.cur, s.replays,
+  return struct.pack(SESSION, s.shop > 0 and 3 or 2, s.epoch, s.password, s.device, s.base, s.cur, s.replays,
     s.started, s.rotated, s.expires, s.ends, s.ended,
     #s.client, s.client, #s.cause, s.cause, #s.retry, s.retry, #uses, uses, #s.scopes, s.scopes)
     .. struct.pack(SINCE2, s.shut, s.base_expires, s.rejoined, #s.first, s.first, #s.last, s.last, #s.timeline, s.timeline)
+    .. (s.shop > 0 and struct.pack(SINCE3, s.shop, s.said) or '')
 end
 
 local function decode(record)
   local version = string.byte(record)
-  if version ~= 1 and version ~= 2 then
+  if version < 1 or version > 3 then
     error('a session record of another version')
   end
-  local s, _, rest = { shut = 0, base_expires = 0, rejoined = 0, first = NOWHERE, last = NOWHERE, timeline = '' }
+  local s, _, rest = { shop = 0, said = 0, shut = 0, base_expires = 0, rejoined = 0, first = NOWHERE, last = NOWHERE, timeline = '' }
   _, s.epoch, s.password, s.device, s.base, s.cur, s.replays, s.started, s.rotated, s.expires, s.ends, s.ended,
     s.client, s.cause, s.retry, s.uses, s.scopes, rest = struct.unpack(SESSION, record)
-  if version == 2 then
-    s.shut, s.base_expires, s.rejoined, s.first, s.last, s.timeline = struct.unpack(SINCE2, record, rest)
+  if version > 1 then
+    s.shut, s.base_expires, s.rejoined, s.first, s.last, s.timeline, rest = struct.unpack(SINCE2, record, rest)
+  end
+  if version > 2 then
+    s.shop, s.said = struct.unpack(SINCE3, record, rest)
   end
   s.uses = s.uses .. string.rep('\0', 4 * USES - #s.uses)
   return s
 end
 
+-- SUB is the key of the shop's sub: eight bytes of mark and the text. It is not among KEYS, since a slot that is being moved
+-- refuses a call of which a key is missing. So it is looked at only where it is there, before anything is written.
+local SUB = KEYS[2] .. ':sub'
+
+-- kept is store.Session.Until as a deadline.
+local function kept(s)
+  return deadline(math.max(s.expires, s.shop))
+end
+
 local function save(s)
-  return redis.call('SET', KEYS[2], encode(s), 'PXAT', deadline(s.expires))
+  return redis.call('SET', KEYS[2], encode(s), 'PXAT', kept(s))
 end
 
 -- The timeline is a row of entries of 27 bytes each: what, how many times, when, generation, address.
@@ -65,14 +80,14 @@ local function happened(s, what, generation, address)
   s.timeline = string.sub(s.timeline .. struct.pack(ENTRY, what, count, clock, generation, address), -ENTRIES * ENTRY_SIZE)
 end
 
--- The customer's record is a hash: e holds the epoch and the record's expiry, f the floor once there is one, x the names of
+-- The customer's record is a hash: e holds the epoch and the record's expiry, f the floor once there is one, l the shop floor, x the names of
 -- the sessions that ended last, and each session in use stands under its name with what the cap needs to know. A session
 -- that is not there was ended by the cap.
 local INDEX = '>I5I5I5' -- rotated, started, expires
 
 -- stored is the customer's record whether or not it has expired.
 local function stored()
-  local have = redis.call('HMGET', KEYS[1], 'e', 'f')
+  local have = redis.call('HMGET', KEYS[1], 'e', 'f', 'l')
   if not have[1] then
     return nil
   end
@@ -82,6 +97,7 @@ local function stored()
     r.floor, r.from, rest = struct.unpack('>I5c16', have[2])
     r.cause = string.sub(have[2], rest)
   end
+  r.shop_floor = have[3] and struct.unpack('>I5', have[3]) or 0
   return r
 end
 
@@ -95,7 +111,18 @@ local function save_subject(r)
   if r.floor > 0 then
     redis.call('HSET', KEYS[1], 'f', struct.pack('>I5c16', r.floor, r.from) .. r.cause)
   end
+  if (r.shop_floor or 0) > 0 then
+    redis.call('HSET', KEYS[1], 'l', struct.pack('>I5', r.shop_floor))
+  end
   redis.call('PEXPIREAT', KEYS[1], deadline(r.expires))
+end
+
+-- void_shop raises the shop floor, where a session ended for a cause that lies with the customer.
+local function void_shop(r, cause)
+  if cause == 'password_changed' or cause == 'customer_blocked' or cause == 'customer_gone' then
+    r.shop_floor, r.expires = now, math.max(r.expires, now + FLOOR_LIFE)
+    save_subject(r)
+  end
 end
 
 -- restart writes a customer's record with another epoch and an empty index, at the same cost however long that was: what it
@@ -112,7 +139,7 @@ end
 
 -- end_all is store.SubjectRecord.EndAll. It returns the new record.
 local function end_all(known, epoch, cause, address)
-  local r = { epoch = epoch, floor = now, from = address, cause = cause }
+  local r = { epoch = epoch, floor = now, from = address, cause = cause, shop_floor = known and known.shop_floor }
   r.expires = math.max(known and known.expires or 0, now + FLOOR_LIFE)
   restart(r)
   return r
@@ -148,17 +175,65 @@ local function remember(name, ended)
 end
 
 -- finish ends a living session; the caller has added to its timeline. A store without memory for the ended record loses the
--- record, which is as good: absence means invalid. It returns the error of a store that can do neither.
+-- record, which is as good: absence means invalid. It returns the error of a store that can do neither, and of one without
+-- memory where the shop's token is good still, since absence would have that token taken over once more.
 local function finish(name, s, cause)
-  s.ended, s.cause = now, cause
-  local saved = redis.pcall('SET', KEYS[2], encode(s), 'PXAT', deadline(s.expires))
+  local said = s.said
+  s.ended, s.cause, s.said = now, cause, 0
+  local saved = redis.pcall('SET', KEYS[2], encode(s), 'PXAT', kept(s))
   if not saved.err then
     remember(name, now)
-  elseif string.find(saved.err, 'OOM ', 1, true) then
+  elseif string.find(saved.err, 'OOM ', 1, true) and s.shop <= now then
     redis.call('DEL', KEYS[2])
   else
     return saved
   end
   redis.call('HDEL', KEYS[1], name)
+  if said == 1 then
+    redis.pcall('DEL', SUB)
+  end
+end
+
+-- make writes a session that there was not, and the record of its customer where there is none. It returns the names of the
+-- sessions that are too many beside it. Their own records, whose keys the caller could not know, are left to calls of
+-- end.lua; they are dead without.
+local function make(name, s, known, most)
+  local living, expired, forgotten, surplus = {}, {}, {}, {}
+  local index = redis.call('HGETALL', KEYS[1])
+  for i = 1, #index, 2 do
+    if #index[i] == #name then
+      local rotated, started, expires = struct.unpack(INDEX, index[i + 1])
+      if expires + GRACE <= now then
+        table.insert(forgotten, index[i])
+      elseif not known then
+        table.insert(expired, { name = index[i], at = math.min(expires, now) })
+      elseif expires > now then
+        table.insert(living, { name = index[i], rotated = rotated, started = started })
+      end
+    end
+  end
+  table.sort(living, function(a, b)
+    if a.rotated ~= b.rotated then
+      return a.rotated > b.rotated
+    end
+    return a.started > b.started
+  end)
+  save(s)
+  if not known then -- what has expired must not come back with the new epoch
+    restart({ epoch = s.epoch, expires = s.expires, floor = 0 })
+  end
+  enter(name, s, known and known.expires or 0)
+  for i = math.max(most, 1), #living do
+    remember(living[i].name, now)
+    table.insert(forgotten, living[i].name)
+    table.insert(surplus, living[i].name)
+  end
+  for _, e in ipairs(expired) do
+    remember(e.name, e.at)
+  end
+  for _, gone in ipairs(forgotten) do
+    redis.call('HDEL', KEYS[1], gone)
+  end
+  return surplus
 end
 

@@ -4,7 +4,8 @@
 // # Keys
 //
 // Customer 21 has the key glueauth:{c:21}, a hash with his epoch, floor and an index of his sessions, and each of his sessions has
-// a key glueauth:{c:21}:NAME, one packed string (record.lua). The part in braces chooses the slot of a Cluster, so that
+// a key glueauth:{c:21}:NAME, one packed string (record.lua). What a shop said of him in a session that was taken over stands
+// under glueauth:{c:21}:NAME:sub, for as long. The part in braces chooses the slot of a Cluster, so that
 // whatever belongs to one customer changes in one step. Agents and guests have a and g in place of c. Every key expires.
 //
 // # Calls
@@ -131,26 +132,47 @@ func (s *Store) Open(ctx context.Context, in store.SignIn) (store.SignedIn, erro
 	}
 	r := reader{values: got}
 	out := store.SignedIn{ExpiresAt: time.Unix(r.number(0), 0).UTC(), Ended: len(got) - 1}
-	for i := range out.Ended {
-		var capped store.SessionName
-		copy(capped[:], r.text(i+1))
-		// It is dead already; what is missing is the cause in its record, which its next use would write too.
-		e := store.Ending{Subject: in.Subject, Name: capped, Cause: store.CauseTooMany, From: in.From}
-		if _, err := s.End(ctx, e); err != nil {
-			break
-		}
-	}
+	s.endSurplus(ctx, &r, 1, store.Ending{Subject: in.Subject, From: in.From})
 	if r.bad {
 		return store.SignedIn{}, unavailable(errAnswer)
 	}
 	return out, nil
 }
 
+// endSurplus ends the sessions that the cap has ended, whose names begin at i. They are dead already; what is missing is the
+// cause in their records, which their next use would write too.
+func (s *Store) endSurplus(ctx context.Context, r *reader, i int, e store.Ending) {
+	e.Cause = store.CauseTooMany
+	for ; i < len(r.values); i++ {
+		copy(e.Name[:], r.text(i))
+		if _, err := s.End(ctx, e); err != nil {
+			break
+		}
+	}
+}
+
 // Rotate decides and carries out the exchange of one generation of a session, and signs out other sessions with it if asked.
 func (s *Store) Rotate(ctx context.Context, in store.Rotation) (store.RotateResult, error) {
+	args, err := rotation(in)
+	if err != nil {
+		return store.RotateResult{}, fmt.Errorf("refresh session: %w", err)
+	}
+	replicas := 0 // a refresh waits for none
+	if in.SignOut != store.SignOutNone {
+		replicas = s.confirm
+	}
+	got, err := s.run(ctx, s.scripts.rotate, keys(in.Subject, in.Name), replicas, args...)
+	if err != nil {
+		return store.RotateResult{}, err
+	}
+	return s.rotated(ctx, got, in)
+}
+
+// rotation is a rotation as rotate.lua takes it.
+func rotation(in store.Rotation) ([]any, error) {
 	scopes, err := joined(in.Scopes)
 	if err != nil { // a record cannot have such a scope
-		return store.RotateResult{}, fmt.Errorf("refresh session: %w", err)
+		return nil, err
 	}
 	password, retry := in.Password[:], in.RetryKey[:]
 	if in.IgnorePassword {
@@ -163,17 +185,16 @@ func (s *Store) Rotate(ctx context.Context, in store.Rotation) (store.RotateResu
 	if in.Windows.Rejoin > 0 {
 		rejoin = seconds(in.Windows.Rejoin)
 	}
-	replicas := 0 // a refresh waits for none
-	if in.SignOut != store.SignOutNone {
-		replicas = s.confirm
-	}
-	got, err := s.run(ctx, s.scripts.rotate, keys(in.Subject, in.Name), replicas,
+	return []any{
 		in.Name[:], in.Generation, in.Client, scopes, in.ScopeGiven, in.NarrowScopes, password, in.Device[:], retry,
 		seconds(in.Lifetime), seconds(in.Windows.Replay), rejoin, seconds(in.Windows.LateRetry),
-		seconds(in.Windows.Concurrency), in.ReuseKeepsAlive, packed(in.From), string(in.SignOut), in.FreshEpoch[:], unix(in.Expires))
-	if err != nil {
-		return store.RotateResult{}, err
-	}
+		seconds(in.Windows.Concurrency), in.ReuseKeepsAlive, packed(in.From), string(in.SignOut), in.FreshEpoch[:], unix(in.Expires),
+		in.SubMark[:],
+	}, nil
+}
+
+// rotated reads the answer to a rotation.
+func (s *Store) rotated(ctx context.Context, got []any, in store.Rotation) (store.RotateResult, error) {
 	out, ended, usable := result(got, in)
 	if !usable {
 		return store.RotateResult{}, unavailable(errAnswer)

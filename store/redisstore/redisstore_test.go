@@ -37,6 +37,11 @@ func (a apart) Open(ctx context.Context, in store.SignIn) (store.SignedIn, error
 	return a.Store.Open(ctx, in)
 }
 
+func (a apart) Adopt(ctx context.Context, in store.Adoption) (store.RotateResult, error) {
+	in.Subject.ID += a.offset
+	return a.Store.Adopt(ctx, in)
+}
+
 func (a apart) Rotate(ctx context.Context, in store.Rotation) (store.RotateResult, error) {
 	in.Subject.ID += a.offset
 	return a.Store.Rotate(ctx, in)

@@ -2,8 +2,8 @@
 -- ARGV: offset, name, generation, client, scopes asked for, scope given (0/1), narrow (0/1), password mark (empty: do not
 -- compare), device, retry key digest (empty: none), lifetime, windows of replay, rejoin (-1: off), late retry and
 -- concurrency, reuse keeps alive (0/1), from, sign out (empty, 'others' or 'all'), fresh epoch,
--- expiry of the presented token (0: not known). Lengths of time are in seconds.
--- It returns the outcome, an empty cause, the generation to hand out, its expiry and the scopes; or the outcome, the cause,
+-- expiry of the presented token (0: not known), mark that a shop's sub must have. Lengths of time are in seconds.
+-- It returns the outcome, an empty cause, the generation to hand out, its expiry, the scopes and the shop's sub; or the outcome, the cause,
 -- whether the session has ended (0/1), and of a reuse the visitor who was answered last.
 local MAX = 4294967294 -- as store.MaxGeneration
 
@@ -13,7 +13,7 @@ local password, device, retry, lifetime = ARGV[8], ARGV[9], ARGV[10], tonumber(A
 local replay, rejoin = tonumber(ARGV[12]), tonumber(ARGV[13])
 local late_retry, concurrency = tonumber(ARGV[14]), tonumber(ARGV[15])
 local keeps_alive, from, sign_out, fresh = ARGV[16] == '1', ARGV[17], ARGV[18], ARGV[19]
-local expires = tonumber(ARGV[20])
+local expires, mark = tonumber(ARGV[20]), ARGV[21]
 local address = string.sub(from, 1, 16)
 
 local record = redis.call('GET', KEYS[2])
@@ -22,6 +22,7 @@ if not record then
 end
 local s = decode(record)
 local known = subject()
+local said = s.said == 1 and redis.call('GET', SUB) or ''
 
 local function slot(n)
   return n % USES * 4 + 1
@@ -33,7 +34,7 @@ end
 
 -- age returns how long ago generation n got its newest successor; a time that no window contains means never or forgotten.
 local function age(n)
-  if n > s.base or n == 0 or s.base - n >= USES then
+  if n > s.base or n == 0 and s.shop == 0 or s.base - n >= USES then
     return math.huge
   end
   local use = use_of(n)
@@ -93,7 +94,7 @@ end
 
 -- astray: this record did not give out the presented token of the newest generation; see store.Session.
 local function astray()
-  return g == s.cur and expires > 0 and expires ~= s.expires
+  return g == s.cur and g > 0 and expires > 0 and expires ~= s.expires
 end
 
 -- row is rows 4 to 10.
@@ -141,7 +142,7 @@ local function advance(healed)
   local skipped = 0
   if healed then
     skipped = clock
-    if s.base > 0 then
+    if s.base > 0 or s.shop > 0 then
       note_use(s.base, skipped)
     end
   end
@@ -164,7 +165,9 @@ local function sign_out_others()
   if s.shut ~= s.base then -- from now on the answer may be lost; a retry of this call does not count
     use = clock
   end
-  s.uses = string.rep('\0', 4 * USES)
+  if s.base > 0 then -- else only the shop's token is used, which cannot be shut
+    s.uses = string.rep('\0', 4 * USES)
+  end
   note_use(g, use)
   s.retry, s.shut, s.epoch = retry, s.base, fresh
   happened(s, SIGNED_OTHERS, g, address)
@@ -172,7 +175,11 @@ end
 
 local function refuse(cause)
   happened(s, ENDED, 0, address)
-  return finish(name, s, cause) or { 'refused', cause, 1, '' }
+  local failed = finish(name, s, cause)
+  if not failed then
+    void_shop(known, cause)
+  end
+  return failed or { 'refused', cause, 1, '' }
 end
 
 -- reuse is row 10. The entry in the timeline says who, so there is none for the ending.
@@ -211,7 +218,7 @@ elseif outcome == 'reuse' then
 elseif sign_out == 'all' then
   end_all(known, fresh, 'signed_out', address) -- first, for it refuses the call where there is no memory
   happened(s, ENDED, 0, address)
-  return finish(name, s, 'signed_out_all') or { outcome, '', 0, 0, '' }
+  return finish(name, s, 'signed_out_all') or { outcome, '', 0, 0, '', '' }
 elseif exhausted(outcome) then
   return refuse('exhausted')
 end
@@ -234,14 +241,23 @@ happened(s, ({ rotated = ROTATED, healed = HEALED, displaced = DISPLACED, replay
 if given and narrow then
   s.scopes = asked
 end
+local said_before = s.said
+if string.sub(said, 1, 8) ~= mark then -- it says something else of the customer than is true now
+  s.said, said = 0, ''
+end
 if sign_out == 'others' then
   sign_out_others()
 end
 save(s)
+if s.said == 1 then
+  redis.call('PEXPIREAT', SUB, kept(s))
+elseif said_before == 1 then
+  redis.call('DEL', SUB)
+end
 if sign_out == 'others' then
   known = end_all(known, fresh, 'signed_out', address)
 end
 if outcome ~= 'replayed' or sign_out == 'others' then
   enter(name, s, known.expires)
 end
-return { outcome, '', s.cur, s.expires, s.scopes }
+return { outcome, '', s.cur, s.expires, s.scopes, string.sub(said, 9) }

@@ -6,6 +6,7 @@ import (
 	"encoding/hex"
 	"errors"
 	"fmt"
+	"strings"
 )
 
 //go:embed *.lua
@@ -14,9 +15,12 @@ var texts embed.FS
 // script is one operation: the name by which a server knows it, and its text.
 type script struct{ sha, text string }
 
-type scripts struct{ probe, open, rotate, end, endAll, export, list, take script }
+type scripts struct{ probe, open, adopt, rotate, end, endAll, export, list, take script }
 
 func readScripts() (all scripts, err error) {
+	if all.adopt, err = adoption(); err != nil {
+		return all, err
+	}
 	for name, s := range map[string]*script{
 		"probe.lua": &all.probe, "open.lua": &all.open, "rotate.lua": &all.rotate, "end.lua": &all.end, "endall.lua": &all.endAll,
 		"export.lua": &all.export, "list.lua": &all.list, "import.lua": &all.take,
@@ -28,14 +32,24 @@ func readScripts() (all scripts, err error) {
 	return all, nil
 }
 
-// operation returns a script on the records, which begins with record.lua.
-func operation(name string) (script, error) {
+// operation returns a script on the records, which begins with record.lua and then with these functions.
+func operation(name string, functions ...string) (script, error) {
 	record, recordErr := texts.ReadFile("record.lua")
 	text, err := texts.ReadFile(name)
 	if err := errors.Join(recordErr, err); err != nil {
 		return script{}, fmt.Errorf("read the scripts: %w", err)
 	}
-	return named(string(record) + string(text)), nil
+	return named(string(record) + strings.Join(functions, "") + string(text)), nil
+}
+
+// adoption returns adopt.lua, in which rotate.lua is the function rotate.
+func adoption() (script, error) {
+	rotate, rotateErr := texts.ReadFile("rotate.lua")
+	all, err := operation("adopt.lua", "local function rotate()\n"+string(rotate)+"end\n")
+	if err := errors.Join(rotateErr, err); err != nil {
+		return script{}, fmt.Errorf("read the scripts: %w", err)
+	}
+	return all, nil
 }
 
 // named gives a script the name by which servers know it.

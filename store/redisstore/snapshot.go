@@ -122,8 +122,12 @@ func snapshot(values []any, e *store.Snapshot) error {
 	e.BaseExpiresAt, e.RejoinedAt = r.time(17), r.time(18)
 	e.First, e.Last = r.visitor(19), r.visitor(20)
 	e.Timeline = r.timeline(21)
-	if r.text(22) != "" {
-		e.Record = r.record(22)
+	e.ShopExpiresAt = r.time(22)
+	if sub := r.text(23); len(sub) > len(e.SubMark) {
+		e.Sub = sub[copy(e.SubMark[:], sub):]
+	}
+	if r.text(24) != "" {
+		e.Record = r.record(24)
 	}
 	if r.bad {
 		return unavailable(errAnswer)
@@ -165,11 +169,12 @@ func unix(t time.Time) int64 {
 }
 
 // recordFields is how many values a subject's record takes in an answer.
-const recordFields = 5
+const recordFields = 6
 
 func (r *snapshotReader) record(i int) *store.SubjectRecord {
 	record := &store.SubjectRecord{
 		ExpiresAt: r.time(i + 1), Floor: r.time(i + 2), FloorFrom: r.visitor(i + 3).Address, FloorCause: store.Cause(r.text(i + 4)),
+		ShopFloor: r.time(i + 5),
 	}
 	r.fill(record.Epoch[:], i)
 	return record

@@ -98,10 +98,11 @@ func result(values []any, in store.Rotation) (out store.RotateResult, ended, usa
 		r.bad = r.bad || generation < 1 || generation > store.MaxGeneration
 		out.ExpiresAt = time.Unix(r.number(3), 0).UTC()
 		out.Scopes = strings.Fields(r.text(4))
+		out.Sub = r.text(5)
 	case out.Outcome == store.Reused:
 		out.Other = r.visitor(3)
 		ended = r.number(2) == 1
-	case out.Outcome == store.Refused, out.Outcome == store.OtherClient, out.Outcome == store.ScopeRefused:
+	case out.Outcome == store.Refused, out.Outcome == store.OtherClient, out.Outcome == store.ScopeRefused, out.Outcome == store.Discarded:
 		ended = r.number(2) == 1
 	default:
 		r.bad = true

@@ -16,18 +16,19 @@ const entrySize = 27
 
 // columns are those of a session that are not its fields as they stand.
 type columns struct {
-	scopes                                                            string
-	name, epoch, password, uses, retry, device, first, last, timeline []byte
-	started, rotated, expires, ends, ended, base, rejoined            int64
+	scopes                                                                     string
+	name, epoch, password, uses, retry, device, first, last, timeline, subMark []byte
+	started, rotated, expires, ends, ended, base, rejoined, shop               int64
 }
 
 // fill sets the fields of a session and reports whether all columns fit.
 func (c columns) fill(s *store.Session) bool {
 	s.StartedAt, s.RotatedAt, s.ExpiresAt, s.EndsAt, s.EndedAt = at(c.started), at(c.rotated), at(c.expires), at(c.ends), at(c.ended)
-	s.BaseExpiresAt, s.RejoinedAt = at(c.base), at(c.rejoined)
+	s.BaseExpiresAt, s.RejoinedAt, s.ShopExpiresAt = at(c.base), at(c.rejoined), at(c.shop)
 	return json.Unmarshal([]byte(c.scopes), &s.Scopes) == nil && fill(s.Name[:], c.name) && fill(s.Epoch[:], c.epoch) &&
 		fill(s.Password[:], c.password) && fill(s.RetryKey[:], c.retry) && fill(s.Device[:], c.device) && fillUses(&s.Uses, c.uses) &&
-		fillAddress(&s.First.Address, c.first) && fillAddress(&s.Last.Address, c.last) && fillTimeline(&s.Timeline, c.timeline)
+		fillAddress(&s.First.Address, c.first) && fillAddress(&s.Last.Address, c.last) && fillTimeline(&s.Timeline, c.timeline) &&
+		fill(s.SubMark[:], c.subMark)
 }
 
 // changing returns the columns that a call may change, in the order of insertSession and updateSession.
@@ -42,7 +43,7 @@ func changing(s store.Session) ([]any, error) {
 	}
 	return []any{
 		string(scopes), s.Epoch[:], s.Base, s.Cur, uses, s.RetryKey[:], s.Device[:], s.Replays,
-		s.Shut, unix(s.BaseExpiresAt), unix(s.RejoinedAt), address(s.Last.Address), s.Last.Agent, timeline(s.Timeline), s.RotatedAt.Unix(), s.ExpiresAt.Unix(), unix(s.EndedAt), string(s.Cause),
+		s.Shut, unix(s.BaseExpiresAt), unix(s.RejoinedAt), address(s.Last.Address), s.Last.Agent, timeline(s.Timeline), s.RotatedAt.Unix(), s.ExpiresAt.Unix(), unix(s.EndedAt), string(s.Cause), s.Sub, s.SubMark[:],
 	}, nil
 }
 

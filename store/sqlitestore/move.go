@@ -14,8 +14,8 @@ import (
 const exportPage = 500
 
 const (
-	countSessions = `SELECT count(*) FROM sessions WHERE expires_at > ?`
-	selectPage    = selectSnapshot + `WHERE name > ? AND s.expires_at > ? ORDER BY name LIMIT ?`
+	countSessions = `SELECT count(*) FROM sessions WHERE max(expires_at, shop_expires_at) > ?`
+	selectPage    = selectSnapshot + `WHERE name > ? AND max(s.expires_at, shop_expires_at) > ? ORDER BY name LIMIT ?`
 	deleteSession = `DELETE FROM sessions WHERE name = ? AND subject_kind = ? AND subject_id = ?`
 )
 
@@ -29,7 +29,7 @@ func (s *Store) Count(ctx context.Context) (int, error) {
 	})
 }
 
-// Export yields each session that has not expired, once. After an error it yields nothing more.
+// Export yields each session that is kept, once. After an error it yields nothing more.
 func (s *Store) Export(ctx context.Context) iter.Seq2[store.Snapshot, error] {
 	return func(yield func(store.Snapshot, error) bool) {
 		after := []byte{}

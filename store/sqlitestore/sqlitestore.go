@@ -70,6 +70,11 @@ func (s *Store) Open(ctx context.Context, in store.SignIn) (store.SignedIn, erro
 	return ask(ctx, s, func(ctx context.Context, t transaction) (store.SignedIn, error) { return t.open(ctx, in) })
 }
 
+// Adopt takes a session over that a shop began, and makes the record of its subject where there is none.
+func (s *Store) Adopt(ctx context.Context, a store.Adoption) (store.RotateResult, error) {
+	return ask(ctx, s, func(ctx context.Context, t transaction) (store.RotateResult, error) { return t.adopt(ctx, a) })
+}
+
 // Rotate decides and carries out the exchange of one generation of a session, and the sign-out that goes with it.
 func (s *Store) Rotate(ctx context.Context, r store.Rotation) (store.RotateResult, error) {
 	return ask(ctx, s, func(ctx context.Context, t transaction) (store.RotateResult, error) { return t.rotate(ctx, r) })
@@ -138,7 +143,7 @@ func (t transaction) open(ctx context.Context, in store.SignIn) (store.SignedIn,
 		ExpiresAt: store.Whole(t.now.Add(min(in.Lifetime, in.MaxLife))),
 		EndsAt:    store.Whole(t.now.Add(in.MaxLife)),
 	}
-	surplus, err := t.unused(ctx, in, kept.Epoch)
+	surplus, err := t.unused(ctx, in.Subject, kept.Epoch, in.MaxOpen)
 	if err != nil {
 		return store.SignedIn{}, err
 	}
@@ -151,19 +156,24 @@ func (t transaction) open(ctx context.Context, in store.SignIn) (store.SignedIn,
 			return store.SignedIn{}, err
 		}
 	}
+	return store.SignedIn{ExpiresAt: session.ExpiresAt, Ended: len(surplus)}, t.endSurplus(ctx, surplus, kept, in.From)
+}
+
+// endSurplus ends the sessions that are too many.
+func (t transaction) endSurplus(ctx context.Context, surplus []store.Snapshot, subject store.SubjectRecord, from store.Visitor) error {
 	for _, e := range surplus {
-		e.End(store.Ending{Cause: store.CauseTooMany, From: in.From}, &kept, t.now)
+		e.End(store.Ending{Cause: store.CauseTooMany, From: from}, &subject, t.now)
 		if err := t.update(ctx, e.Session); err != nil {
-			return store.SignedIn{}, err
+			return err
 		}
 	}
-	return store.SignedIn{ExpiresAt: session.ExpiresAt, Ended: len(surplus)}, nil
+	return nil
 }
 
 // unused returns the living sessions of a subject that are too many beside one that is to be opened.
-func (t transaction) unused(ctx context.Context, in store.SignIn, epoch store.Epoch) ([]store.Snapshot, error) {
+func (t transaction) unused(ctx context.Context, subject store.Subject, epoch store.Epoch, most int) ([]store.Snapshot, error) {
 	rows, err := t.tx.StmtContext(ctx, t.sql[selectUnused]).QueryContext(ctx,
-		in.Subject.Kind, in.Subject.ID, t.now.Unix(), epoch[:], max(0, in.MaxOpen-1))
+		subject.Kind, subject.ID, t.now.Unix(), epoch[:], max(0, most-1))
 	if err != nil {
 		return nil, fmt.Errorf("list sessions: %w", err)
 	}
@@ -178,6 +188,11 @@ func (t transaction) rotate(ctx context.Context, r store.Rotation) (store.Rotate
 	if err != nil {
 		return store.RotateResult{}, err
 	}
+	return t.exchange(ctx, e, r)
+}
+
+// exchange carries a rotation of a session out that was found.
+func (t transaction) exchange(ctx context.Context, e store.Snapshot, r store.Rotation) (store.RotateResult, error) {
 	var before store.SubjectRecord
 	if e.Record != nil {
 		before = *e.Record
@@ -190,9 +205,9 @@ func (t transaction) rotate(ctx context.Context, r store.Rotation) (store.Rotate
 		return store.RotateResult{}, err
 	}
 	if e.Record != nil && *e.Record != before {
-		err = t.keep(ctx, r.Subject, *e.Record)
+		return result, t.keep(ctx, r.Subject, *e.Record)
 	}
-	return result, err
+	return result, nil
 }
 
 func (t transaction) end(ctx context.Context, ending store.Ending) (bool, error) {
@@ -200,8 +215,18 @@ func (t transaction) end(ctx context.Context, ending store.Ending) (bool, error)
 	if errors.Is(err, sql.ErrNoRows) {
 		return false, nil
 	}
+	var before store.SubjectRecord
+	if e.Record != nil {
+		before = *e.Record
+	}
 	if err != nil || !e.End(ending, e.Record, t.now) {
 		return false, err
 	}
-	return true, t.update(ctx, e.Session)
+	if err := t.update(ctx, e.Session); err != nil {
+		return false, err
+	}
+	if *e.Record != before {
+		return true, t.keep(ctx, ending.Subject, *e.Record)
+	}
+	return true, nil
 }

@@ -55,8 +55,9 @@ func newKit(s Sessions, c *clock) *kit {
 // session is one sign-in, as its customer sees it.
 type session struct {
 	*kit
-	in  store.SignIn
-	got store.SignedIn
+	in   store.SignIn
+	got  store.SignedIn
+	shop time.Time // expiry of the shop's token, zero for a session of our own
 }
 
 // option changes a refresh request.
@@ -151,7 +152,7 @@ func (s *session) sibling(t *testing.T) *session {
 func (s *session) request(g uint32, options ...option) store.Rotation {
 	r := store.Rotation{
 		Name: s.in.Name, Subject: s.in.Subject, Generation: g, Client: s.in.Client,
-		Password: s.in.Password, Device: s.in.Device, From: s.in.From, Lifetime: s.in.Lifetime,
+		Password: s.in.Password, SubMark: store.SubMark{5}, Device: s.in.Device, From: s.in.From, Lifetime: s.in.Lifetime,
 		Windows: store.Windows{Replay: minute, Rejoin: 7 * day, LateRetry: 7 * day, Concurrency: 10 * time.Second},
 	}
 	for _, o := range options {

@@ -55,11 +55,12 @@ type (
 	missing struct{}
 )
 
-// recorder is one history that is being made: three sessions of one customer, of which the third is opened in it.
+// recorder is one history that is being made: four sessions of one customer, of which the third is opened in it and the
+// last one taken over.
 type recorder struct {
 	*kit
-	sessions [3]*session
-	newest   [3]atomic.Uint32
+	sessions [4]*session
+	newest   [4]atomic.Uint32
 
 	stamp atomic.Int64
 	mu    sync.Mutex
@@ -73,7 +74,11 @@ func (k *kit) record(ctx context.Context, seed uint64) ([]porcupine.Operation, e
 	in := k.signIn()
 	for i := range r.sessions {
 		r.sessions[i] = &session{kit: k, in: in}
-		r.newest[i].Store(1)
+		if i == 3 {
+			r.sessions[i].shop = k.clock.whole().Add(60 * day) // so that no floor is above it
+		} else {
+			r.newest[i].Store(1)
+		}
 		in.Name, in.FreshEpoch = k.name(), k.epoch()
 		if i < 2 {
 			r.call(ctx, 0, r.sessions[i].in)
@@ -100,10 +105,13 @@ func (r *recorder) draw(random *rand.Rand) any {
 	i := random.IntN(len(r.sessions))
 	s := r.sessions[i]
 	newest := r.newest[i].Load()
-	g := newest - min(newest-1, uint32(random.IntN(12)/8))
+	g := newest - min(max(newest, 1)-1, uint32(random.IntN(12)/8))
 	options := []option{from(byte(1 + random.IntN(2)))}
 	if random.IntN(4) == 0 {
 		options = append(options, keyed(1))
+	}
+	if !s.shop.IsZero() && (newest == 0 || random.IntN(4) == 0) {
+		return []any{s.request(0, options...), s.adoption(options...)}[min(1, random.IntN(3))]
 	}
 	switch random.IntN(24) {
 	case 0:
@@ -133,11 +141,12 @@ func (r *recorder) call(ctx context.Context, caller int, input any) {
 	case store.Rotation:
 		var got store.RotateResult
 		got, err = r.store.Rotate(ctx, in)
-		for i, s := range r.sessions {
-			if s.in.Name == in.Name && got.Generation > 0 {
-				r.newest[i].Store(got.Generation)
-			}
-		}
+		r.given(in.Name, got)
+		o.Output = got
+	case store.Adoption:
+		var got store.RotateResult
+		got, err = r.store.Adopt(ctx, in)
+		r.given(in.Name, got)
 		o.Output = got
 	case store.Ending:
 		o.Output, err = r.store.End(ctx, in)
@@ -154,6 +163,14 @@ func (r *recorder) call(ctx context.Context, caller int, input any) {
 	defer r.mu.Unlock()
 	r.calls = append(r.calls, o)
 	r.err = errors.Join(r.err, err)
+}
+
+func (r *recorder) given(name store.SessionName, got store.RotateResult) {
+	for i, s := range r.sessions {
+		if s.in.Name == name && got.Generation > 0 {
+			r.newest[i].Store(got.Generation)
+		}
+	}
 }
 
 // customerState is all that a store knows of a customer.
@@ -222,6 +239,8 @@ func (c customerState) step(input any, now time.Time) (after customerState, outp
 		result, _ := s.Rotate(in, after.record, now)
 		after.sessions[in.Name] = s
 		return after, result
+	case store.Adoption:
+		return after, after.adopt(in, now)
 	case store.Ending:
 		return after, after.end(in, now)
 	case store.EndingAll:

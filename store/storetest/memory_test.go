@@ -52,15 +52,7 @@ func (m *memory) Open(ctx context.Context, in store.SignIn) (store.SignedIn, err
 	if record == nil {
 		record = &store.SubjectRecord{Epoch: in.FreshEpoch}
 	}
-	living := slices.DeleteFunc(m.of(in.Subject, record), func(e store.Snapshot) bool { cause, _ := e.State(m.now()); return cause != "" })
-	slices.SortStableFunc(living, func(a, b store.Snapshot) int {
-		return cmp.Or(b.RotatedAt.Compare(a.RotatedAt), b.StartedAt.Compare(a.StartedAt))
-	})
-	surplus := living[min(len(living), max(0, in.MaxOpen-1)):]
-	for _, e := range surplus {
-		e.End(store.Ending{Cause: store.CauseTooMany, From: in.From}, record, m.now())
-		m.sessions[e.Name] = e.Session
-	}
+	surplus := m.endSurplus(in.Subject, record, in.MaxOpen, in.From)
 	s := store.Session{
 		Name: in.Name, Subject: in.Subject, Client: in.Client, Scopes: in.Scopes, Epoch: record.Epoch, Password: in.Password,
 		Cur: 1, Device: in.Device, First: in.From, Last: in.From, StartedAt: store.Whole(m.now()), RotatedAt: store.Whole(m.now()),
@@ -71,7 +63,51 @@ func (m *memory) Open(ctx context.Context, in store.SignIn) (store.SignedIn, err
 		record.ExpiresAt = s.ExpiresAt
 	}
 	m.records[in.Subject] = *record
-	return store.SignedIn{ExpiresAt: s.ExpiresAt, Ended: len(surplus)}, nil
+	return store.SignedIn{ExpiresAt: s.ExpiresAt, Ended: surplus}, nil
+}
+
+func (m *memory) Adopt(ctx context.Context, a store.Adoption) (store.RotateResult, error) {
+	record, leave, err := m.enter(ctx, a.Subject)
+	if err != nil {
+		return store.RotateResult{}, err
+	}
+	defer leave()
+	s, there := m.sessions[a.Name]
+	if there && a.End != "" {
+		return store.RotateResult{Outcome: store.Refused}, nil
+	}
+	if !there {
+		begun, kept, void := a.Begin(record, m.now())
+		switch {
+		case void != "":
+			return store.RotateResult{Outcome: store.Refused, Cause: void}, nil
+		case a.End != "":
+			m.sessions[a.Name] = begun
+			return store.RotateResult{Outcome: store.Discarded, Cause: a.End}, nil
+		}
+		m.endSurplus(a.Subject, &kept, a.MaxOpen, a.From)
+		s, record = begun, &kept
+	}
+	result, _ := s.Rotate(a.Rotation, record, m.now())
+	m.sessions[a.Name] = s
+	if record != nil {
+		m.records[a.Subject] = *record
+	}
+	return result, nil
+}
+
+// endSurplus ends the sessions that are too many beside one that is made.
+func (m *memory) endSurplus(subject store.Subject, record *store.SubjectRecord, most int, from store.Visitor) int {
+	living := slices.DeleteFunc(m.of(subject, record), func(e store.Snapshot) bool { cause, _ := e.State(m.now()); return cause != "" })
+	slices.SortStableFunc(living, func(a, b store.Snapshot) int {
+		return cmp.Or(b.RotatedAt.Compare(a.RotatedAt), b.StartedAt.Compare(a.StartedAt))
+	})
+	surplus := living[min(len(living), max(0, most-1)):]
+	for _, e := range surplus {
+		e.End(store.Ending{Cause: store.CauseTooMany, From: from}, record, m.now())
+		m.sessions[e.Name] = e.Session
+	}
+	return len(surplus)
 }
 
 func (m *memory) of(subject store.Subject, record *store.SubjectRecord) (all []store.Snapshot) {
@@ -115,6 +151,7 @@ func (m *memory) End(ctx context.Context, e store.Ending) (bool, error) {
 		return false, nil
 	}
 	m.sessions[e.Name] = s
+	m.records[e.Subject] = *record
 	return true, nil
 }
 
@@ -142,8 +179,10 @@ func (m *memory) Session(ctx context.Context, subject store.Subject, name store.
 	if !ok || s.Subject != subject {
 		return store.Snapshot{}, store.ErrNotFound
 	}
-	record := m.records[subject]
-	return store.Snapshot{Session: s, Record: &record}, nil
+	if record, ok := m.records[subject]; ok {
+		return store.Snapshot{Session: s, Record: &record}, nil
+	}
+	return store.Snapshot{Session: s}, nil
 }
 
 func (m *memory) SessionsOf(ctx context.Context, subject store.Subject) ([]store.Snapshot, *store.SubjectRecord, error) {
@@ -176,7 +215,7 @@ func (m *memory) Sweep(context.Context) (int, error) {
 	defer m.mu.Unlock()
 	before := len(m.sessions)
 	maps.DeleteFunc(m.sessions, func(_ store.SessionName, s store.Session) bool {
-		return !m.now().Before(s.ExpiresAt.Add(store.Remembered))
+		return !m.now().Before(s.Until().Add(store.Remembered))
 	})
 	return before - len(m.sessions), nil
 }

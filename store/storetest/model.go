@@ -27,6 +27,8 @@ type model struct {
 	ends      time.Time
 	ended     store.Cause
 	endedAt   time.Time
+	shop      time.Time // expiry of the shop's token, zero for a session of our own
+	sub       string
 	last      store.Visitor
 	told      []store.Entry // each thing that happened, counted once
 }
@@ -62,12 +64,7 @@ func (c *customer) signIn(in store.SignIn, now time.Time) store.SignedIn {
 		c.record = store.SubjectRecord{Epoch: in.FreshEpoch}
 	}
 	m.epoch = c.record.Epoch
-	others := slices.DeleteFunc(slices.Clone(c.sessions), func(o *model) bool { return !c.usable(o, now) })
-	slices.SortFunc(others, func(a, b *model) int { return a.rotated.Compare(b.rotated) })
-	surplus := max(0, len(others)+1-in.MaxOpen)
-	for _, o := range others[:surplus] {
-		o.end(store.CauseTooMany, in.From, now)
-	}
+	surplus := c.endSurplus(in.MaxOpen, in.From, now)
 	c.sessions = append(c.sessions, m)
 	c.keep(m.expires)
 	return store.SignedIn{ExpiresAt: m.expires, Ended: surplus}
@@ -88,19 +85,20 @@ func (c *customer) end(m *model, e store.Ending, now time.Time) bool {
 		return false
 	}
 	m.end(e.Cause, e.From, now)
+	c.voidShop(e.Cause, now)
 	return true
 }
 
 func (c *customer) endAll(fresh store.Epoch, cause store.Cause, from netip.Addr, now time.Time) {
-	until := now.Add(31 * day)
+	until, shop := now.Add(31*day), time.Time{}
 	if c.record.ExpiresAt.After(now) {
-		until = later(until, c.record.ExpiresAt)
+		until, shop = later(until, c.record.ExpiresAt), c.record.ShopFloor
 	}
-	c.record = store.SubjectRecord{Epoch: fresh, ExpiresAt: until, Floor: now, FloorCause: cause, FloorFrom: from}
+	c.record = store.SubjectRecord{Epoch: fresh, ExpiresAt: until, Floor: now, FloorCause: cause, FloorFrom: from, ShopFloor: shop}
 }
 
 func (m *model) end(cause store.Cause, from store.Visitor, now time.Time) {
-	m.ended, m.endedAt = cause, now
+	m.ended, m.endedAt, m.sub = cause, now, ""
 	m.tell(store.Ended, 0, from, now)
 }
 
@@ -130,6 +128,7 @@ func (c *customer) refresh(m *model, r store.Rotation, now time.Time) store.Rota
 	if cause := c.invalid(m, r, now); cause != "" {
 		if m.ended == "" && cause != store.CauseExpired {
 			m.end(cause, r.From, now)
+			c.voidShop(cause, now)
 		}
 		return store.RotateResult{Outcome: store.Refused, Cause: cause}
 	}
@@ -143,7 +142,7 @@ func (c *customer) refresh(m *model, r store.Rotation, now time.Time) store.Rota
 }
 
 func (c *customer) carryOut(m *model, r store.Rotation, now time.Time) store.RotateResult {
-	if r.Generation <= m.parting.shut && !m.parts(r, now) {
+	if m.parting.shut > 0 && r.Generation <= m.parting.shut && !m.parts(r, now) {
 		return store.RotateResult{Outcome: store.Refused, Cause: store.CauseEpoch}
 	}
 	row := m.row(r, now)
@@ -151,7 +150,7 @@ func (c *customer) carryOut(m *model, r store.Rotation, now time.Time) store.Rot
 	case row.outcome == store.Reused:
 		m.tell(store.WasReused, r.Generation, r.From, now)
 		if !r.ReuseKeepsAlive || m.wasDisplaced(r.Generation) {
-			m.ended, m.endedAt = store.CauseReuse, now
+			m.ended, m.endedAt, m.sub = store.CauseReuse, now, ""
 		}
 		return store.RotateResult{Outcome: store.Reused, Cause: store.CauseReuse, Other: m.last}
 	case r.SignOut == store.SignOutAll:
@@ -161,6 +160,9 @@ func (c *customer) carryOut(m *model, r store.Rotation, now time.Time) store.Rot
 	}
 	again := m.parts(r, now)
 	row.note()
+	if r.SubMark != (store.SubMark{5}) { // that of all take-overs
+		m.sub = ""
+	}
 	m.last = r.From
 	m.tell(row.told, r.Generation, r.From, now)
 	if r.ScopeGiven && r.NarrowScopes {
@@ -170,7 +172,7 @@ func (c *customer) carryOut(m *model, r store.Rotation, now time.Time) store.Rot
 		c.signOutOthers(m, r, again, now)
 	}
 	c.keep(m.expires)
-	return store.RotateResult{Outcome: row.outcome, Generation: m.cur, ExpiresAt: m.expires, Scopes: m.scopes}
+	return store.RotateResult{Outcome: row.outcome, Generation: m.cur, ExpiresAt: m.expires, Scopes: m.scopes, Sub: m.sub}
 }
 
 func (c *customer) signOutOthers(m *model, r store.Rotation, again bool, now time.Time) {

@@ -43,7 +43,7 @@ func (m *model) parts(r store.Rotation, now time.Time) bool {
 }
 
 func (m *model) row4(r store.Rotation, _ time.Time) bool {
-	return r.Generation == m.cur && (r.Expires.IsZero() || r.Expires.Equal(m.expires))
+	return r.Generation == m.cur && (r.Generation == 0 || r.Expires.IsZero() || r.Expires.Equal(m.expires))
 }
 
 func (m *model) row5(r store.Rotation, _ time.Time) bool { return r.Generation > m.cur }
@@ -88,7 +88,7 @@ func (m *model) keyless() bool { return m.key == store.RetryDigest{} }
 
 // use notes the generations from first to last as used, and last as the base.
 func (m *model) use(first, last uint32, now time.Time) {
-	for g := max(1, first); g <= last; g++ {
+	for g := first; g <= last; g++ {
 		m.uses = append(m.uses, use{g, now})
 	}
 	m.base = last

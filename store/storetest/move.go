@@ -33,6 +33,7 @@ func Move(t *testing.T, from, to func(t *testing.T, now func() time.Time) Movabl
 		"every decision is that of Merge": testMerge,
 		"sign-outs move":                  testSignOutsMove,
 		"lines that are full":             testFullLines,
+		"taken-over sessions move":        testAdoptedMove,
 		"move that nobody waits for":      testMoveGivenUp,
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -52,7 +53,7 @@ type move struct {
 
 // at returns the session as the customer of another store sees it.
 func (s *session) at(other Sessions) *session {
-	return &session{kit: newKit(other, s.clock), in: s.in, got: s.got}
+	return &session{kit: newKit(other, s.clock), in: s.in, got: s.got, shop: s.shop}
 }
 
 // export returns what a store has, by name.

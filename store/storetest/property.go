@@ -33,6 +33,7 @@ func testModel(t *testing.T, k *kit) {
 			"theft":     h.theft,
 			"wait":      h.wait,
 			"sign in":   h.signIn,
+			"take over": h.adopt,
 			"end":       h.end,
 			"end all":   h.endEverything,
 			"":          h.look, // after each of them
@@ -74,16 +75,24 @@ func (h *history) tied() bool {
 func (h *history) pick(t *rapid.T) (*model, *session) {
 	m := rapid.SampledFrom(h.sessions).Draw(t, "session")
 	h.touched = m
-	return m, &session{kit: h.kit, in: m.in}
+	return m, &session{kit: h.kit, in: m.in, shop: m.shop}
+}
+
+// least is the oldest generation that the session has.
+func (m *model) least() uint32 {
+	if m.shop.IsZero() {
+		return 1
+	}
+	return 0
 }
 
 func (h *history) refresh(t *rapid.T) {
 	m, s := h.pick(t)
 	g := rapid.OneOf(
-		rapid.Just(m.cur), rapid.Just(max(1, m.base)),
-		rapid.Uint32Range(1, m.cur+2),
+		rapid.Just(m.cur), rapid.Just(max(m.least(), m.base)),
+		rapid.Uint32Range(m.least(), m.cur+2),
 		rapid.SampledFrom([]uint32{m.cur - 1, m.base - 1, m.base - 15, m.base - 16, m.cur + 20}).Filter(func(g uint32) bool {
-			return 0 < g && g <= m.cur+20
+			return m.least() <= g && g <= m.cur+20
 		}),
 	).Draw(t, "generation")
 	options := []option{
@@ -92,6 +101,23 @@ func (h *history) refresh(t *rapid.T) {
 		saying(rapid.SampledFrom([]time.Time{{}, m.expires, m.expires, m.lineage, h.now().Add(day)}).Draw(t, "expiry")),
 		rejoin(rapid.SampledFrom([]time.Duration{0, 7 * day}).Draw(t, "rejoin")),
 	}
+	options = append(options, oddity(t)...)
+	switch rapid.IntRange(0, 15).Draw(t, "sign out") {
+	case 1, 2, 3:
+		if g > 0 {
+			options = append(options, h.others())
+		}
+	case 4:
+		options = append(options, h.all())
+	}
+	if rapid.Bool().Draw(t, "observe") {
+		options = append(options, observing)
+	}
+	h.rotate(t, m, s.request(g, options...))
+}
+
+// oddity is what is wrong with some requests.
+func oddity(t *rapid.T) (options []option) {
 	switch rapid.IntRange(0, 30).Draw(t, "oddity") {
 	case 1:
 		options = append(options, anotherClient)
@@ -105,17 +131,10 @@ func (h *history) refresh(t *rapid.T) {
 		options = append(options, func(r *store.Rotation) { r.Password[1]++ })
 	case 6:
 		options = append(options, func(r *store.Rotation) { r.Password[1]++; r.IgnorePassword = true })
+	case 7:
+		options = append(options, anotherSub)
 	}
-	switch rapid.IntRange(0, 15).Draw(t, "sign out") {
-	case 1, 2, 3:
-		options = append(options, h.others())
-	case 4:
-		options = append(options, h.all())
-	}
-	if rapid.Bool().Draw(t, "observe") {
-		options = append(options, observing)
-	}
-	h.rotate(t, m, s.request(g, options...))
+	return options
 }
 
 // advance rotates several times, so that the record forgets.
@@ -130,7 +149,7 @@ func (h *history) advance(t *rapid.T) {
 // way to ask may have changed.
 func (h *history) lost(t *rapid.T) {
 	m, s := h.pick(t)
-	r := s.request(rapid.SampledFrom([]uint32{m.cur, max(1, m.base)}).Draw(t, "generation"),
+	r := s.request(rapid.SampledFrom([]uint32{max(1, m.cur), max(1, m.base)}).Draw(t, "generation"),
 		keyed(rapid.SampledFrom([]byte{0, 1}).Draw(t, "key")),
 		h.signOut(rapid.SampledFrom([]store.SignOut{"", "", store.SignOutOthers, store.SignOutAll}).Draw(t, "sign out")))
 	for range rapid.IntRange(2, 4).Draw(t, "times") {
@@ -223,7 +242,7 @@ func (h *history) look(t *rapid.T) {
 	h.compare(t, store.Session{
 		Name: m.in.Name, Subject: m.in.Subject, Client: m.in.Client, Scopes: m.scopes, Epoch: m.epoch, Password: m.in.Password,
 		Base: m.base, Cur: m.cur, Uses: got.Uses, RetryKey: m.key, Device: m.device, Replays: uint32(len(replays)),
-		Shut: m.parting.shut, BaseExpiresAt: m.lineage, RejoinedAt: m.rejoined, First: m.in.From, Last: m.last, Timeline: m.timeline(),
+		ShopExpiresAt: m.shop, Sub: m.sub, SubMark: m.subMark(), Shut: m.parting.shut, BaseExpiresAt: m.lineage, RejoinedAt: m.rejoined, First: m.in.From, Last: m.last, Timeline: m.timeline(),
 		StartedAt: m.started, RotatedAt: m.rotated, ExpiresAt: m.expires, EndsAt: m.ends, EndedAt: m.endedAt, Cause: m.ended,
 	}, got.Session)
 	if h.customer.record.ExpiresAt.After(h.now()) {

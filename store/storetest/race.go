@@ -178,3 +178,48 @@ func testCap(t *testing.T, k *kit) {
 	k.clock.advance(first.Lifetime)
 	signIn(0)
 }
+
+func testAdoptRacers(t *testing.T, k *kit) {
+	for range rounds / 5 {
+		s := k.taken()
+		var mu sync.Mutex
+		outcomes := map[store.Outcome]int{}
+		together(racers, func(i int) {
+			got, err := s.store.Adopt(t.Context(), s.adoption(from(byte(i))))
+			mu.Lock()
+			defer mu.Unlock()
+			if err != nil || got.Generation != 1 {
+				t.Errorf("racer %d: %+v, %v", i, got, err)
+			}
+			outcomes[got.Outcome]++
+		})
+		if outcomes[rotated] != 1 || outcomes[replayed] != racers-1 {
+			t.Fatalf("outcomes %v", outcomes)
+		}
+		s.lives(t, 1)
+	}
+}
+
+// testAdoptAgainstEndAll : whichever comes first, nothing is left to use of a customer who has signed out everywhere.
+func testAdoptAgainstEndAll(t *testing.T, k *kit) {
+	for range rounds / 5 {
+		s := k.taken()
+		s.shop = k.clock.whole().Add(31 * day)
+		together(8, func(i int) {
+			var err error
+			if i == 4 {
+				err = s.store.EndAll(t.Context(), store.EndingAll{Subject: s.in.Subject, FreshEpoch: s.epoch(), Cause: store.CauseOperator})
+			} else {
+				_, err = s.store.Adopt(t.Context(), s.adoption())
+			}
+			if err != nil {
+				t.Error(err)
+			}
+		})
+		for _, got := range []store.RotateResult{s.adopt(t), s.refresh(t, 1)} {
+			if got.Outcome != store.Refused {
+				t.Fatalf("left to use: %+v", got)
+			}
+		}
+	}
+}

@@ -2,7 +2,7 @@
 //
 // The suite knows a store by its calls and by the clock it was given, so it runs unchanged on a store in a file, in another
 // process or on a network. Scripts (rows.go) walk through the rows of the rotation table one by one with their boundaries;
-// rules.go, signout.go, endall.go, told.go and seen.go hold what is true beside the table; race.go and revokerace.go let many ask at
+// rules.go, adopt.go, signout.go, endall.go, told.go and seen.go hold what is true beside the table; race.go and revokerace.go let many ask at
 // the same time, and linear.go checks that whatever they are told could have happened one after the other; property.go
 // compares the store with a model (model.go) in random histories.
 package storetest
@@ -18,6 +18,7 @@ import (
 // Sessions is what the suite tests.
 type Sessions interface {
 	Open(ctx context.Context, in store.SignIn) (store.SignedIn, error)
+	Adopt(ctx context.Context, a store.Adoption) (store.RotateResult, error)
 	Rotate(ctx context.Context, r store.Rotation) (store.RotateResult, error)
 	End(ctx context.Context, e store.Ending) (bool, error)
 	EndAll(ctx context.Context, e store.EndingAll) error
@@ -42,6 +43,15 @@ func Run(t *testing.T, open func(t *testing.T, now func() time.Time) Sessions) {
 		"newest generation":            testNewestGeneration,
 		"absence":                      testAbsence,
 		"sign-in":                      testSignIn,
+		"rows of a taken-over session": testAdoptedRows,
+		"take-over":                    testAdopt,
+		"void take-overs":              testVoidAdoptions,
+		"what nothing brings back":     testNothingBringsItBack,
+		"take-over that is refused":    testDiscard,
+		"cap at the take-over":         testAdoptCap,
+		"what the shop said":           testSub,
+		"racers with a shop's token":   testAdoptRacers,
+		"signing out wins a take-over": testAdoptAgainstEndAll,
 		"taken name":                   testTakenName,
 		"expiry":                       testExpiry,
 		"absolute end":                 testAbsoluteEnd,

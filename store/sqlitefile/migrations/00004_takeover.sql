@@ -1,0 +1,6 @@
+-- +goose Up
+ALTER TABLE sessions ADD COLUMN shop_expires_at INTEGER NOT NULL DEFAULT 0;
+ALTER TABLE sessions ADD COLUMN sub             TEXT    NOT NULL DEFAULT '';
+ALTER TABLE sessions ADD COLUMN sub_mark        BLOB    NOT NULL DEFAULT x'0000000000000000';
+
+ALTER TABLE subjects ADD COLUMN shop_floor INTEGER NOT NULL DEFAULT 0;
