@@ -74,7 +74,7 @@ func Events(logger *slog.Logger, m *Metrics) func(context.Context, server.Event)
 }
 
 // eventLevel: what happens all day is debug, what a customer or operator may ask about is info, what points to theft, a
-// lost write, a lost session or a guard that is only observed is a warning.
+// lost write, a lost session, a token that is good at the shop still or a guard that is only observed is a warning.
 func eventLevel(e server.Event) slog.Level {
 	if e.Cause == string(store.CauseMissing) {
 		return slog.LevelWarn
@@ -82,7 +82,7 @@ func eventLevel(e server.Event) slog.Level {
 	switch e.Name {
 	case server.EventRotated, server.EventReplayed:
 		return slog.LevelDebug
-	case server.EventHealed, server.EventReuse, server.EventObserved, server.EventManagementRefused:
+	case server.EventHealed, server.EventReuse, server.EventObserved, server.EventManagementRefused, server.EventShopUnmarked:
 		return slog.LevelWarn
 	default:
 		return slog.LevelInfo

@@ -178,7 +178,8 @@ func TestEventsAreCountedAndLoggedAtTheirLevel(t *testing.T) {
 		server.EventSignIn: "INFO", server.EventSignInRefused: "INFO", server.EventRotated: "DEBUG", server.EventReplayed: "DEBUG",
 		server.EventHealed: "WARN", server.EventDisplaced: "INFO", server.EventReuse: "WARN", server.EventRefreshRefused: "INFO",
 		server.EventSessionEnded: "INFO", server.EventObserved: "WARN", server.EventSignedOut: "INFO", server.EventRevokeIgnored: "INFO",
-		server.EventOperatorEnded: "INFO", server.EventManagementRefused: "WARN",
+		server.EventOperatorEnded: "INFO", server.EventManagementRefused: "WARN", server.EventTakenOver: "INFO",
+		server.EventShopUnmarked: "WARN",
 	}
 	for name := range server.EventCauses() {
 		b.Reset()

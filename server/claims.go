@@ -22,6 +22,7 @@ type accessToken struct {
 	jti      [40]byte
 	issuedAt time.Time
 	issuer   string
+	sub      string // the shop's own, empty to make it from the customer
 }
 
 // claims returns the JWT's payload: the reference's claims in its order, then iss where one is set, then the client's
@@ -102,6 +103,9 @@ func (t accessToken) subject() (string, error) {
 		}
 		return t.customer.UUID, nil
 	default:
+		if t.sub != "" {
+			return t.sub, nil
+		}
 		return glueSubject(t.customer), nil
 	}
 }

@@ -23,6 +23,10 @@ const (
 	EventSignedOut      EventName = "signed_out"     // of all sessions, or of all others
 	EventRevokeIgnored  EventName = "revoke_ignored" // there was nothing to end
 	EventObserved       EventName = "observed"       // what a guard would have refused, had it been enforced
+	// EventTakenOver : a session that the shop began was taken over.
+	EventTakenOver EventName = "taken_over"
+	// EventShopUnmarked : the shop's own table could not be told that a token was taken over.
+	EventShopUnmarked EventName = "shop_unmarked"
 	// EventOperatorEnded : an operator ended one session, or all of a customer.
 	EventOperatorEnded EventName = "operator_ended"
 	// EventManagementRefused : somebody asked the management API without its secret.
@@ -38,6 +42,8 @@ const (
 	causeUnknown     = "unknown_customer"
 	causeNoPassword  = "no_password"
 	causeWrong       = "wrong_password"
+	causeShop        = store.Cause("shop_refused")   // the shop does not know the token, has revoked it, or says another expiry or owner
+	causeOver        = store.Cause("take_over_over") // legacy.until has passed
 	endedOne         = "one"
 	endedAll         = "all"
 )
@@ -56,7 +62,7 @@ func EventCauses() map[EventName][]string {
 		EventDisplaced:     none,
 		EventReuse:         {string(store.CauseReuse)},
 		EventRefreshRefused: append([]string{
-			causeNotOurs, string(store.OtherClient), string(store.ScopeRefused), string(store.CauseMissing),
+			causeNotOurs, string(causeShop), string(causeOver), string(store.OtherClient), string(store.ScopeRefused), string(store.CauseMissing),
 			string(store.CauseExpired), string(store.CauseEpoch), string(store.CauseAll), string(store.CauseRevoked), string(store.CauseOperator),
 			string(store.CausePassword), string(store.CauseReuse), string(store.CauseExhausted), string(store.CauseTooMany),
 		}, barred...),
@@ -65,6 +71,8 @@ func EventCauses() map[EventName][]string {
 		EventRevokeIgnored: {causeNotOurs, string(store.CauseExpired), causeOtherClient, causeEnded},
 		EventObserved:      {string(store.CauseBlocked), string(store.CauseUnconfirmed)},
 
+		EventTakenOver:         none,
+		EventShopUnmarked:      none,
 		EventOperatorEnded:     {endedOne, endedAll},
 		EventManagementRefused: none,
 	}

@@ -14,6 +14,7 @@ import (
 type refreshGrant struct {
 	customers *customers
 	codec     codec
+	shop      *shopReader // nil: nothing is taken over
 	now       func() time.Time
 	event     eventFunc
 }
@@ -37,22 +38,44 @@ func (g refreshGrant) prove(ctx context.Context, client *Client, r TokenRequest)
 	return p, nil
 }
 
-// genuine returns what a token says that we have made and that has not expired.
+// genuine returns what a token says that we have made, or the shop before us, and that has not expired.
 func (g refreshGrant) genuine(ctx context.Context, client *Client, text secret.Text) (refreshToken, error) {
-	token, err := g.codec.decode(text, g.now())
-	if errors.Is(err, errNewerKey) {
+	token, err := g.read(ctx, client, text)
+	switch {
+	case err == nil:
+		return token, nil
+	case !isVerdict(err):
 		return refreshToken{}, refuse(Unavailable, err)
-	}
-	if err != nil {
+	default:
 		g.event(ctx, Event{Name: EventRefreshRefused, Cause: causeOfToken(err), Client: client.ID})
 		return refreshToken{}, refuse(BadRefreshToken, err)
 	}
-	return token, nil
+}
+
+// read returns what a token says. Whose client one of ours belongs to is in its record, and a shop's own says it itself.
+func (g refreshGrant) read(ctx context.Context, client *Client, text secret.Text) (refreshToken, error) {
+	if !g.shop.reads(text) {
+		return g.codec.decode(text, g.now())
+	}
+	token, err := g.shop.decode(ctx, text)
+	if token.shop != nil && token.shop.client != client.ID {
+		return refreshToken{}, errOtherClient
+	}
+	return token, err
+}
+
+// isVerdict reports whether an error says what a token is, and not that it could not be read.
+func isVerdict(err error) bool {
+	return errors.Is(err, errNotOurs) || errors.Is(err, errExpired) || errors.Is(err, errOtherClient)
 }
 
 func causeOfToken(err error) string {
-	if errors.Is(err, errExpired) {
+	switch {
+	case errors.Is(err, errExpired):
 		return string(store.CauseExpired)
+	case errors.Is(err, errOtherClient):
+		return string(store.OtherClient)
+	default:
+		return causeNotOurs
 	}
-	return causeNotOurs
 }

@@ -87,7 +87,7 @@ func (n issuance) GenerateAccessToken(ctx context.Context, _ oauth2.GrantType, _
 	if opened.Ended > 0 {
 		c.Event(ctx, n.about(EventSessionEnded, token, string(store.CauseTooMany)))
 	}
-	return n.mint(token, p.scopes)
+	return n.mint(token, p.scopes, "")
 }
 
 // RefreshAccessToken rotates. What is presented was checked without I/O; the one store call decides everything else,
@@ -103,7 +103,8 @@ func (n issuance) RefreshAccessToken(ctx context.Context, _ *oauth2.TokenGenerat
 	}
 	rotation.Scopes, rotation.ScopeGiven, rotation.NarrowScopes = p.scopes, p.scopeGiven, p.client.Dialect == Glue
 	rotation.Password, rotation.IgnorePassword = n.marks.ofPassword(p.customer), n.config.CustomerCheckObserved
-	result, err := n.rotate(ctx, rotation)
+	rotation.SubMark = subMark(p.customer.Reference, p.customer.CompanyUser)
+	result, err := n.rotate(ctx, rotation, &p)
 	switch {
 	case err != nil:
 		return nil, err
@@ -114,9 +115,9 @@ func (n issuance) RefreshAccessToken(ctx context.Context, _ *oauth2.TokenGenerat
 	}
 	token.generation, token.expiresAt = result.Generation, result.ExpiresAt
 	if p.scopeGiven {
-		return n.mint(token, p.scopes)
+		return n.mint(token, p.scopes, result.Sub)
 	}
-	return n.mint(token, p.client.allowed(result.Scopes)) // without those that the client has lost since
+	return n.mint(token, p.client.allowed(result.Scopes), result.Sub) // without those that the client has lost since
 }
 
 // rotation is what a store is asked for with a genuine token.
@@ -136,9 +137,12 @@ func (i *issuer) rotation(client *Client, token refreshToken, r TokenRequest, ou
 	}, nil
 }
 
-// rotate has the store decide, and tells what it decided.
-func (i *issuer) rotate(ctx context.Context, r store.Rotation) (store.RotateResult, error) {
+// rotate has the store decide, and tells what it decided. p is what was proved, nil where nothing is to be taken over.
+func (i *issuer) rotate(ctx context.Context, r store.Rotation, p *proof) (store.RotateResult, error) {
 	result, err := i.config.Sessions.Rotate(ctx, r)
+	if err == nil && result.Cause == store.CauseMissing && p != nil && p.presented.shop != nil {
+		result, err = i.takeOver(ctx, r, *p)
+	}
 	if err != nil {
 		return store.RotateResult{}, unavailable(err)
 	}
@@ -171,11 +175,11 @@ func (i *issuer) randomise(all ...[]byte) error {
 
 // end ends the session of a customer who may not go on.
 func (n issuance) end(ctx context.Context, token refreshToken, cause store.Cause) error {
-	ended, err := n.config.Sessions.End(ctx, store.Ending{
+	ended, err := n.finish(ctx, n.proof.client, token, store.Ending{
 		Subject: token.subject, Name: token.name(), Cause: cause, From: visitor(n.request.Address, n.request.UserAgent),
 	})
 	if err != nil {
-		return unavailable(err)
+		return err
 	}
 	if ended {
 		n.config.Event(ctx, n.about(EventSessionEnded, token, string(cause)))
@@ -184,9 +188,10 @@ func (n issuance) end(ctx context.Context, token refreshToken, cause store.Cause
 	return refuse(BadRefreshToken, errors.New(string(cause)))
 }
 
-func (n issuance) mint(token refreshToken, scopes []string) (oauth2.TokenInfo, error) {
+// mint makes the tokens. sub is what the shop said of the customer, empty to make it from his row.
+func (n issuance) mint(token refreshToken, scopes []string, sub string) (oauth2.TokenInfo, error) {
 	client := n.proof.client
-	access := accessToken{client: client, customer: n.proof.customer, scopes: scopes, issuedAt: n.config.Now(), issuer: n.config.Issuer}
+	access := accessToken{client: client, customer: n.proof.customer, scopes: scopes, issuedAt: n.config.Now(), issuer: n.config.Issuer, sub: sub}
 	if err := n.randomise(access.jti[copy(access.jti[:], identify(token)):]); err != nil {
 		return nil, err
 	}

@@ -8,17 +8,17 @@ import (
 )
 
 // errBusy says that the queue holds as much work as can be done in time.
-var errBusy = errors.New("the password queue is full")
+var errBusy = errors.New("the queue is full")
 
-// lane runs password verifications: at most so many at a time, and a queue of at most two seconds' work in front, for
-// verifying takes a core for 65 to 260 ms, cannot be interrupted, and everything else has to go on meanwhile.
+// lane runs work that takes a core for long (verifying a password 65 to 260 ms, reading a shop's token 30) and cannot be
+// interrupted, while everything else has to go on: at most so many at a time, and a queue of at most two seconds' work.
 type lane struct {
 	workers chan struct{}
 	now     func() time.Time
 
 	mu      sync.Mutex
 	waiting int
-	mean    time.Duration // moving mean of one verification
+	mean    time.Duration // moving mean of one piece of work
 }
 
 const (
@@ -31,7 +31,7 @@ func newLane(workers int, now func() time.Time) *lane {
 	return &lane{workers: make(chan struct{}, workers), now: now, mean: firstMean}
 }
 
-// full reports whether one more verification would not be begun in time.
+// full reports whether one more piece of work would not be begun in time.
 func (l *lane) full() bool {
 	l.mu.Lock()
 	defer l.mu.Unlock()

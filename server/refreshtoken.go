@@ -27,6 +27,8 @@ type refreshToken struct {
 	session    [16]byte // random, stands in the token only
 	generation uint32
 	expiresAt  time.Time // whole seconds
+	// shop is what a shop's token says, which is generation 0; nil for one of ours.
+	shop *shopToken
 }
 
 const (
@@ -39,9 +41,11 @@ const (
 )
 
 var (
-	errNotOurs  = errors.New("not a refresh token of this server")
-	errExpired  = errors.New("refresh token expired")
-	errNewerKey = errors.New("refresh token made with a newer mac key than this process has: raise refresh.mac_key")
+	errNotOurs = errors.New("not a refresh token of this server")
+	errExpired = errors.New("refresh token expired")
+	// errOtherClient is of a shop's token only; that one of ours is another client's, the store says.
+	errOtherClient = errors.New("refresh token of another client")
+	errNewerKey    = errors.New("refresh token made with a newer mac key than this process has: raise refresh.mac_key")
 )
 
 // name returns the name of the session's record.

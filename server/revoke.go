@@ -48,6 +48,8 @@ func (s *Server) Revoke(ctx context.Context, r RevokeRequest) (*TokenResponse, e
 		return nil, s.signOut(ctx, client, r)
 	case out != store.SignOutOthers && out != store.SignOutAll:
 		return nil, refuse(Malformed, errors.New("sessions is none of this, others, all"))
+	case s.refresh.shop.reads(*r.Token):
+		return nil, refuse(Malformed, errors.New("a shop's own refresh token signs out only its own session: exchange it first"))
 	case s.isAccessToken(*r.Token):
 		return nil, refuse(Malformed, errors.New("an access token signs out only its own session"))
 	case out == store.SignOutAll:
@@ -59,12 +61,12 @@ func (s *Server) Revoke(ctx context.Context, r RevokeRequest) (*TokenResponse, e
 
 // signOut ends one session. Everything that is no token of this client is ignored.
 func (s *Server) signOut(ctx context.Context, client *Client, r RevokeRequest) error {
-	e, err := s.named(client, *r.Token)
+	e, token, err := s.named(ctx, client, *r.Token)
 	if err != nil {
 		return err
 	}
 	if e.Cause == "" {
-		ended, err := s.endSession(ctx, e, r)
+		ended, err := s.endSession(ctx, client, token, e, r)
 		if err != nil || ended {
 			return err
 		}
@@ -76,12 +78,12 @@ func (s *Server) signOut(ctx context.Context, client *Client, r RevokeRequest) e
 }
 
 // endSession ends the session of an event, if it lives and is that client's, and tells so.
-func (s *Server) endSession(ctx context.Context, e Event, r RevokeRequest) (bool, error) {
-	ended, err := s.issuer.config.Sessions.End(ctx, store.Ending{
+func (s *Server) endSession(ctx context.Context, client *Client, token refreshToken, e Event, r RevokeRequest) (bool, error) {
+	ended, err := s.issuer.finish(ctx, client, token, store.Ending{
 		Subject: e.Subject, Name: e.Session, Client: e.Client, Cause: store.CauseRevoked, From: visitor(r.Address, r.UserAgent),
 	})
 	if err != nil {
-		return false, unavailable(err)
+		return false, err
 	}
 	if ended {
 		e.Name, e.Cause = EventSessionEnded, string(store.CauseRevoked)
@@ -90,21 +92,13 @@ func (s *Server) endSession(ctx context.Context, e Event, r RevokeRequest) (bool
 	return ended, nil
 }
 
-// named finds out which session a token names, without I/O: what is returned has its cause set when there is none.
-func (s *Server) named(client *Client, text secret.Text) (Event, error) {
-	e := Event{Client: client.ID}
-	if strings.HasPrefix(text.Reveal(), refreshPrefix) {
-		token, err := s.issuer.codec.decode(text, s.issuer.config.Now())
-		switch {
-		case errors.Is(err, errNewerKey):
-			return e, refuse(Unavailable, err)
-		case errors.Is(err, errNotOurs):
-			e.Cause = causeNotOurs
-		default: // an expired one names a session that may live: its successors have not expired
-			e.Subject, e.Session, e.Generation = token.subject, token.name(), token.generation
-		}
-		return e, nil
+// named finds out which session a token names, without I/O: what is returned has its cause set when there is none. Of a
+// refresh token it returns what that says, too.
+func (s *Server) named(ctx context.Context, client *Client, text secret.Text) (Event, refreshToken, error) {
+	if strings.HasPrefix(text.Reveal(), refreshPrefix) || s.refresh.shop.reads(text) {
+		return s.namedByRefreshToken(ctx, client, text)
 	}
+	e := Event{Client: client.ID}
 	claims, err := s.issuer.config.Keys.Verify(text, s.issuer.config.Now())
 	subject, session, known := identified(claims.ID)
 	switch {
@@ -117,7 +111,23 @@ func (s *Server) named(client *Client, text secret.Text) (Event, error) {
 	default:
 		e.Subject, e.Session = subject, session
 	}
-	return e, nil
+	return e, refreshToken{}, nil
+}
+
+func (s *Server) namedByRefreshToken(ctx context.Context, client *Client, text secret.Text) (Event, refreshToken, error) {
+	e := Event{Client: client.ID}
+	token, err := s.refresh.read(ctx, client, text)
+	switch {
+	case err != nil && !isVerdict(err):
+		return e, token, refuse(Unavailable, err)
+	case errors.Is(err, errNotOurs):
+		e.Cause = causeNotOurs
+	case errors.Is(err, errOtherClient):
+		e.Cause = causeOtherClient
+	default: // an expired one names a session that may live: its successors have not expired
+		e.Subject, e.Session, e.Generation = token.subject, token.name(), token.generation
+	}
+	return e, token, nil
 }
 
 // signOutOthers is a refresh that ends all other sessions of the customer.
@@ -146,7 +156,7 @@ func (s *Server) signOutAll(ctx context.Context, client *Client, r RevokeRequest
 		return err
 	}
 	rotation.IgnorePassword = true
-	result, err := s.issuer.rotate(ctx, rotation)
+	result, err := s.issuer.rotate(ctx, rotation, nil)
 	if err != nil || result.Outcome.Succeeded() {
 		return err
 	}
@@ -157,7 +167,7 @@ func (s *Server) signOutAll(ctx context.Context, client *Client, r RevokeRequest
 		// A token that was signed out while its own session went on may end that one, as any token of it. The rest it
 		// may not, and must not say that it had.
 		e := Event{Client: client.ID, Subject: token.subject, Session: token.name(), Generation: token.generation}
-		if _, err := s.endSession(ctx, e, r); err != nil {
+		if _, err := s.endSession(ctx, client, token, e, r); err != nil {
 			return err
 		}
 	default:

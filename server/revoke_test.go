@@ -145,6 +145,11 @@ func (u untouched) Open(context.Context, store.SignIn) (store.SignedIn, error) {
 	return store.SignedIn{}, store.ErrUnavailable
 }
 
+func (u untouched) Adopt(context.Context, store.Adoption) (store.RotateResult, error) {
+	u.t.Error("a session was taken over")
+	return store.RotateResult{}, store.ErrUnavailable
+}
+
 func (u untouched) Rotate(context.Context, store.Rotation) (store.RotateResult, error) {
 	u.t.Error("a session was rotated")
 	return store.RotateResult{}, store.ErrUnavailable

@@ -36,6 +36,8 @@ type Customers interface {
 type Sessions interface {
 	// Open makes the session, and the record of its subject where there is none.
 	Open(ctx context.Context, in store.SignIn) (store.SignedIn, error)
+	// Adopt is Rotate for a shop's token, whose session it makes where there is none.
+	Adopt(ctx context.Context, a store.Adoption) (store.RotateResult, error)
 	// Rotate decides and carries out the exchange of one generation. Its error is always the store's own failure.
 	Rotate(ctx context.Context, r store.Rotation) (store.RotateResult, error)
 	// End ends the session if it lives, and reports whether it did.
@@ -58,7 +60,8 @@ type Config struct {
 	// refreshed; one gone or anonymised never is.
 	CustomerCheckObserved bool
 	Refresh               RefreshPolicy
-	PasswordWorkers       int // passwords verified at the same time
+	Legacy                Legacy // zero: no sessions of a shop are taken over
+	PasswordWorkers       int    // passwords verified at the same time
 
 	Now    func() time.Time
 	Random io.Reader
@@ -126,14 +129,15 @@ func New(c Config) (*Server, error) {
 	tokens, err1 := newCodec(c.Master, c.Refresh.MACKey)
 	marks, err2 := newMarks(c.Master)
 	dummies, err3 := newDummies(c.Master)
-	if err := errors.Join(err1, err2, err3); err != nil {
+	shop, err4 := newShopReader(c.Legacy.Key, c.Now)
+	if err := errors.Join(err1, err2, err3, err4); err != nil {
 		return nil, fmt.Errorf("server: derive keys: %w", err)
 	}
 	people := &customers{
 		source: c.Customers, lane: newLane(c.PasswordWorkers, c.Now), dummies: dummies,
 		requireConfirmed: c.RequireConfirmed, observe: c.CustomerCheckObserved, event: c.Event,
 	}
-	refresh := refreshGrant{customers: people, codec: tokens, now: c.Now, event: c.Event}
+	refresh := refreshGrant{customers: people, codec: tokens, shop: shop, now: c.Now, event: c.Event}
 	return &Server{
 		clients:   registry,
 		customers: people,
