@@ -61,6 +61,7 @@ type Config struct {
 		Lifetime time.Duration // whole seconds
 		Type     string        // JWT or at+jwt
 	}
+	Legacy   Legacy
 	Refresh  Refresh
 	Password struct {
 		Workers int // passwords verified at the same time; 0: one for each core
@@ -75,6 +76,7 @@ type Config struct {
 	redisFile       string  // file of Redis.URL; empty for none
 	customersFile   string  // file of Customers.URL; empty for none
 	adminSecretFile string  // file of AdminSecret; empty for none
+	legacyKeyFile   string  // file of Legacy.EncryptionKey; empty for none
 	entries         []entry // for Print, secrets masked
 }
 
@@ -159,6 +161,9 @@ func (c *Config) complete(given map[string]value) error {
 		return err
 	}
 	if err := c.readCustomers(given); err != nil {
+		return err
+	}
+	if err := c.readLegacy(given); err != nil {
 		return err
 	}
 	c.inData("keys.dir", &c.Keys.Dir, "keys")

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io/fs"
 	"strings"
+	"time"
 
 	"github.com/glueauth/glueauth/config/secret"
 )
@@ -44,6 +45,10 @@ func (s setting) text(raw any) (string, error) {
 			return "", errors.New("must be text: write it in quotes")
 		}
 		return fmt.Sprint(v), nil
+	case time.Time: // what YAML makes of a day or a time
+		if s.key == untilKey {
+			return strings.TrimSuffix(v.Format(time.RFC3339), "T00:00:00Z"), nil
+		}
 	case []any:
 		if s.list {
 			return joined(v)

@@ -86,6 +86,10 @@ func mistakes() []struct{ name, file, env, want string } {
 		{"two management secrets", "admin_secret_file: f\n", "GLUEAUTH_ADMIN_SECRET=0123456789abcdef", `admin_secret (environment GLUEAUTH_ADMIN_SECRET) and admin_secret_file (file FILE) are both given: keep one of them`},
 		{"management secret without its listener", "admin_listen: \"\"\n", "GLUEAUTH_ADMIN_SECRET=0123456789abcdef", `admin_secret is set, but admin_listen turns the management listener off: give it an address, or leave the secret out`},
 		{"management secret file that is missing", "admin_secret_file: /nowhere/s\n", "", `admin_secret_file: "/nowhere/s" (file FILE) cannot be read: no such file or directory; correct the path or its permissions`},
+		{"empty key of the shop", "", "GLUEAUTH_LEGACY_ENCRYPTION_KEY=", `legacy.encryption_key (environment GLUEAUTH_LEGACY_ENCRYPTION_KEY) is empty: give the shop's key, or leave it out to take nothing over`},
+		{"two keys of the shop", "legacy: {encryption_key_file: f}\n", "GLUEAUTH_LEGACY_ENCRYPTION_KEY=k", `legacy.encryption_key (environment GLUEAUTH_LEGACY_ENCRYPTION_KEY) and legacy.encryption_key_file (file FILE) are both given: keep one of them`},
+		{"a day that is none", "legacy: {until: 2027-02-31}\n", "", `legacy.until: "2027-02-31" (file FILE) must be a day like 2027-01-31, or a time like 2027-01-31T04:00:00+01:00`},
+		{"a word for a day", "", "GLUEAUTH_LEGACY_UNTIL=tomorrow", `legacy.until: "tomorrow" (environment GLUEAUTH_LEGACY_UNTIL) must be a day like 2027-01-31, or a time like 2027-01-31T04:00:00+01:00`},
 		// Clients.
 		{"no client", "clients: []\n", "", `clients (file FILE) must be a list of at least one client: write "- id: frontend" under it, or leave it out`},
 		{"clients as names", "clients: [frontend]\n", "", `clients[0] (file FILE) must be a client: write "- id: frontend"`},

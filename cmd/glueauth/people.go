@@ -45,6 +45,9 @@ func (r *rooms) openShop(ctx context.Context, cfg *config.Config, logger *slog.L
 	}
 	r.closers = append(r.closers, func() error { shop.Close(); return nil })
 	r.customers, r.customersID = shop, shop.ID()
+	if shop.KeepsTokens() {
+		r.shop = shop
+	}
 	for _, f := range shop.Findings() {
 		if f.Remedy == "" {
 			logger.InfoContext(ctx, "looked at the shop's database", "finding", f.What)

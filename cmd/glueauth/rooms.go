@@ -32,7 +32,8 @@ type rooms struct {
 	people      *sqlitefile.File    // of the embedded customers, else nil
 	embedded    *sqlstore.Customers // likewise
 	sessions    sessionStore
-	guard       *guard // nil where sessions are embedded
+	shop        server.ShopTokens // nil: there is no shop database to ask about tokens
+	guard       *guard            // nil where sessions are embedded
 	chores      []chore
 	closers     []func() error // in the order of closing
 }
@@ -74,6 +75,9 @@ func openRooms(ctx context.Context, cfg *config.Config, metrics *handlers.Metric
 	logger.InfoContext(ctx, "signing", "kid", r.keys.List()[0].Kid, "published", len(r.keys.List()))
 	open := func(path string) (*sqlitefile.File, error) { return r.openFile(ctx, cfg, path, logger) }
 	if err := r.openCustomers(ctx, cfg, open, logger); err != nil {
+		return nil, err
+	}
+	if err := r.announceLegacy(ctx, cfg, logger); err != nil {
 		return nil, err
 	}
 	if cfg.Redis.URL != "" {
@@ -246,6 +250,7 @@ func coreConfig(cfg *config.Config, r *rooms, event func(context.Context, server
 			MaxSessions: cfg.Refresh.MaxSessions, ReuseKeepsAlive: cfg.Refresh.ReuseObserved,
 			MACKey: byte(cfg.Refresh.MACKey), //nolint:gosec // the setting is 1 to 255
 		},
+		Legacy:          server.Legacy{Key: cfg.Legacy.EncryptionKey, Tokens: r.shop, Until: cfg.Legacy.Until},
 		PasswordWorkers: workers, Now: time.Now, Random: rand.Reader, Event: event,
 	}
 }
