@@ -2,7 +2,6 @@ package redisstore
 
 import (
 	"context"
-	"crypto/tls"
 	"errors"
 	"fmt"
 	"io"
@@ -63,7 +62,6 @@ func class(err error) string {
 	if answer, ok := errors.AsType[redis.Error](err); ok && !errors.Is(err, redis.Nil) {
 		return refused(answer.Error())
 	}
-	_, untrusted := errors.AsType[*tls.CertificateVerificationError](err)
 	switch {
 	case errors.Is(err, errUnconfirmed):
 		return errUnconfirmed.Error()
@@ -73,8 +71,8 @@ func class(err error) string {
 		return "closed: the store was closed"
 	case errors.Is(err, context.Canceled):
 		return "canceled: the caller gave up"
-	case untrusted:
-		return "tls: its certificate is for another host or from an unknown authority; SSL_CERT_FILE can name one"
+	case isUntrusted(err):
+		return "tls: " + untrusted(err)
 	}
 	if text, ok := network(err); ok {
 		return text

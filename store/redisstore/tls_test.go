@@ -20,7 +20,7 @@ import (
 	"github.com/glueauth/glueauth/store/storetest"
 )
 
-// certificates holds a self-signed certificate for this machine, trusted by this process, and one of a stranger.
+// certificates holds a self-signed certificate for this machine, trusted by this process, one of a stranger, and one that has expired.
 const certificates = "GLUEAUTH_TEST_CERTIFICATES"
 
 // trustOwn makes the certificates. SSL_CERT_FILE is read once in a process, so it is set before any test.
@@ -29,8 +29,8 @@ func trustOwn() (cleanup func(), err error) {
 	if err != nil {
 		return nil, err
 	}
-	for _, name := range []string{"trusted", "stranger"} {
-		if err := certify(filepath.Join(dir, name)); err != nil {
+	for name, until := range map[string]time.Duration{"trusted": time.Hour, "stranger": time.Hour, "expired": -time.Hour} {
+		if err := certify(filepath.Join(dir, name), time.Now().Add(until)); err != nil {
 			return nil, err
 		}
 	}
@@ -42,14 +42,14 @@ func trustOwn() (cleanup func(), err error) {
 	return func() { _ = os.RemoveAll(dir) }, nil
 }
 
-func certify(path string) error {
+func certify(path string, until time.Time) error {
 	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
 	if err != nil {
 		return err
 	}
 	template := &x509.Certificate{
 		SerialNumber: big.NewInt(1), Subject: pkix.Name{CommonName: filepath.Base(path)},
-		NotBefore: time.Now().Add(-time.Hour), NotAfter: time.Now().Add(time.Hour),
+		NotBefore: time.Now().Add(-48 * time.Hour), NotAfter: until,
 		IsCA: true, BasicConstraintsValid: true, DNSNames: []string{"localhost"}, IPAddresses: []net.IP{net.IPv4(127, 0, 0, 1)},
 	}
 	cert, err := x509.CreateCertificate(rand.Reader, template, template, &key.PublicKey, key)

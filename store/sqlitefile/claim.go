@@ -30,6 +30,18 @@ func (f *File) Claim(ctx context.Context, mark []byte) error {
 	return nil
 }
 
+// Fits returns [ErrOtherMaster] where [File.Claim] would, and changes nothing.
+func (f *File) Fits(ctx context.Context, mark []byte) error {
+	var there []byte
+	if err := f.Read.QueryRowContext(ctx, "SELECT master_mark FROM instance").Scan(&there); err != nil {
+		return fmt.Errorf("look who claimed the database: %w", err)
+	}
+	if there != nil && !bytes.Equal(there, mark) {
+		return ErrOtherMaster
+	}
+	return nil
+}
+
 // Disclaim forgets the mark, so that another master key may come. The sessions of the old one stay, and nothing can be
 // done with them.
 func (f *File) Disclaim(ctx context.Context) error {

@@ -34,6 +34,8 @@ type Options struct {
 	PowerLossSafe bool
 	// Create makes the file where there is none. Its folder must be there.
 	Create bool
+	// Look opens the file as it is, to be read only: tables of an older version are left so.
+	Look bool
 }
 
 // File is the open database.
@@ -90,13 +92,15 @@ func (f *File) Close() error {
 
 func open(ctx context.Context, path string, o Options) (_ *File, err error) {
 	f := &File{}
-	if f.Write, err = connect(path, o.PowerLossSafe, false); err != nil {
+	if f.Read, err = connect(path, o.PowerLossSafe, true); err != nil {
 		return nil, fmt.Errorf("open database %s: %w", path, err)
 	}
-	if f.Read, err = connect(path, o.PowerLossSafe, true); err != nil {
-		return nil, errors.Join(fmt.Errorf("open database %s: %w", path, err), f.Write.Close())
+	if f.Write = f.Read; !o.Look {
+		if f.Write, err = connect(path, o.PowerLossSafe, false); err != nil {
+			return nil, errors.Join(fmt.Errorf("open database %s: %w", path, err), f.Read.Close())
+		}
 	}
-	if err := f.verify(ctx, path); err != nil {
+	if err := f.verify(ctx, path, o.Look); err != nil {
 		return nil, errors.Join(err, f.Close())
 	}
 	return f, nil
@@ -175,7 +179,7 @@ func fill(ctx context.Context, path string) error {
 	if _, err := db.ExecContext(ctx, fmt.Sprintf("PRAGMA application_id = %d", ApplicationID)); err != nil {
 		return errors.Join(fmt.Errorf("mark as ours: %w", err), db.Close())
 	}
-	return errors.Join(migrate(ctx, db), db.Close())
+	return errors.Join(migrate(ctx, db, false), db.Close())
 }
 
 func syncFolder(path string) error {

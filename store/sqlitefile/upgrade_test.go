@@ -1,6 +1,7 @@
 package sqlitefile_test
 
 import (
+	"bytes"
 	"context"
 	"database/sql"
 	"errors"
@@ -115,6 +116,28 @@ func TestAFileKnowsItsMasterKey(t *testing.T) {
 	}
 }
 
+func TestWhetherAMasterKeyFitsAFile(t *testing.T) {
+	t.Parallel()
+	f := create(t, older(t, 2))
+	if err := f.Fits(t.Context(), []byte("mine")); err != nil {
+		t.Errorf("nobody has claimed it: %v", err)
+	}
+	if err := f.Claim(t.Context(), []byte("mine")); err != nil {
+		t.Fatalf("looking has claimed it: %v", err)
+	}
+	if err := f.Fits(t.Context(), []byte("mine")); err != nil {
+		t.Error(err)
+	}
+	if err := f.Fits(t.Context(), []byte("other")); !errors.Is(err, sqlitefile.ErrOtherMaster) {
+		t.Errorf("got %v, want %v", err, sqlitefile.ErrOtherMaster)
+	}
+	canceled, cancel := context.WithCancel(t.Context())
+	cancel()
+	if err := f.Fits(canceled, []byte("other")); err == nil || errors.Is(err, sqlitefile.ErrOtherMaster) {
+		t.Errorf("nobody could look: %v", err)
+	}
+}
+
 func TestOfManyWhoClaimANewFileOneMasterKeyWins(t *testing.T) {
 	t.Parallel()
 	path := made(t)
@@ -138,5 +161,31 @@ func TestOfManyWhoClaimANewFileOneMasterKeyWins(t *testing.T) {
 	}
 	if won != 1 {
 		t.Errorf("%d of them won", won)
+	}
+}
+
+func TestLookingLeavesAnOlderFileAsItIs(t *testing.T) {
+	t.Parallel()
+	path := older(t, 1)
+	before, err := os.ReadFile(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	f, err := sqlitefile.Open(t.Context(), path, sqlitefile.Options{Look: true})
+	if err != nil {
+		t.Fatal(err)
+	}
+	var customers int
+	if err := f.Read.QueryRowContext(t.Context(), "SELECT count(*) FROM customers").Scan(&customers); err != nil {
+		t.Error(err)
+	}
+	if _, err := f.Write.ExecContext(t.Context(), "DELETE FROM customers"); err == nil {
+		t.Error("it can be written to")
+	}
+	if err := f.Close(); err != nil {
+		t.Fatal(err)
+	}
+	if after, err := os.ReadFile(path); err != nil || !bytes.Equal(before, after) {
+		t.Errorf("the file has changed, %v", err)
 	}
 }

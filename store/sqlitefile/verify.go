@@ -86,8 +86,8 @@ func pageSize(header []byte) int64 {
 	return 1 << 16
 }
 
-// verify proves that the database is whole and not newer than we are, and brings its tables up to date.
-func (f *File) verify(ctx context.Context, path string) error {
+// verify proves that the database is whole and not newer than we are, and brings its tables up to date unless it only looks.
+func (f *File) verify(ctx context.Context, path string, look bool) error {
 	if err := whole(ctx, f.Read); err != nil {
 		if barred(err) {
 			return fmt.Errorf("database %s cannot be used: %w: let this user write to the file and its folder, and look whether the disk is full", path, err)
@@ -97,7 +97,7 @@ func (f *File) verify(ctx context.Context, path string) error {
 	if err := f.Read.QueryRowContext(ctx, "SELECT id FROM instance").Scan(&f.ID); err != nil {
 		return fmt.Errorf("database %s has lost its identity: %w: restore it from a backup", path, err)
 	}
-	if err := migrate(ctx, f.Write); err != nil {
+	if err := migrate(ctx, f.Write, look); err != nil {
 		return fmt.Errorf("database %s: %w", path, err)
 	}
 	return nil
@@ -132,7 +132,7 @@ func whole(ctx context.Context, db *sql.DB) error {
 
 // migrate brings the tables up to date. Each step is one immediate transaction, and the unique index on the version table
 // makes it fail as a whole where another process has done it meanwhile: then the next look sees it done.
-func migrate(ctx context.Context, db *sql.DB) error {
+func migrate(ctx context.Context, db *sql.DB, look bool) error {
 	steps, err := fs.Sub(migrations, "migrations")
 	if err != nil {
 		return fmt.Errorf("find the schema: %w", err)
@@ -147,6 +147,9 @@ func migrate(ctx context.Context, db *sql.DB) error {
 	}
 	if have > want {
 		return fmt.Errorf("its tables have version %d, this program knows up to %d: start a newer glueauth, or restore an older backup", have, want)
+	}
+	if look {
+		return nil
 	}
 	for range want - have + 1 {
 		if _, err = p.Up(ctx); err == nil {

@@ -28,6 +28,8 @@ type dialect struct {
 	collation string
 	// tooMuch tells likewise whether the account may write to spy_customer; its one parameter is the account.
 	tooMuch string
+	// clock tells the time, in seconds since 1970.
+	clock string
 	// grantee is the account of SELECT CURRENT_USER as GRANT wants it.
 	grantee func(account string) string
 }
@@ -50,6 +52,7 @@ func postgres() *dialect {
 			AND pg_catalog.pg_get_indexdef(indexrelid, 1, true) ~* '^upper\(\(?"?email"?\)?(::text)?\)$')`,
 		createIndex: "CREATE INDEX CONCURRENTLY glueauth_email ON spy_customer (UPPER(email))",
 		tooMuch:     `SELECT $1 <> '' AND has_table_privilege('spy_customer', 'INSERT, UPDATE, DELETE, TRUNCATE')`,
+		clock:       "SELECT EXTRACT(EPOCH FROM clock_timestamp())",
 		grantee:     func(account string) string { return `"` + account + `"` },
 	}
 }
@@ -74,6 +77,7 @@ func mariadb() *dialect {
 			UNION ALL SELECT GRANTEE, PRIVILEGE_TYPE FROM information_schema.TABLE_PRIVILEGES
 				WHERE TABLE_SCHEMA = DATABASE() AND TABLE_NAME = 'spy_customer') AS p
 			WHERE GRANTEE = ? AND PRIVILEGE_TYPE IN ('INSERT', 'UPDATE', 'DELETE', 'DROP'))`,
+		clock: "SELECT UNIX_TIMESTAMP(NOW(6))",
 		grantee: func(account string) string {
 			at := max(strings.LastIndex(account, "@"), 0)
 			return "'" + account[:at] + "'@'" + strings.TrimPrefix(account[at:], "@") + "'"
@@ -131,7 +135,7 @@ func connectRemedy(err error) string {
 	if _, ok := errors.AsType[*tls.CertificateVerificationError](err); ok {
 		return "its certificate is not good: renew it, or name its authority in customers.url (sslrootcert=FILE, or tls_ca=FILE with mysql)"
 	}
-	if errors.Is(err, mysql.ErrNoTLS) {
+	if errors.Is(err, mysql.ErrNoTLS) || strings.Contains(err.Error(), "server refused TLS") { // as pgx says it
 		return "it offers no TLS: turn TLS on there, or off in customers.url"
 	}
 	if errors.Is(err, context.DeadlineExceeded) {
