@@ -20,8 +20,9 @@ import (
 	"testing"
 	"time"
 
-	"github.com/glueauth/glueauth/store/storetest"
 	"github.com/golang-jwt/jwt/v5"
+
+	"github.com/glueauth/glueauth/store/storetest"
 )
 
 // reference is a shop that answers POST /token as Spryker's does (spec 3 and 4): tokens signed without kid, refresh tokens

@@ -21,8 +21,9 @@ import (
 	"syscall"
 	"testing"
 
-	"github.com/glueauth/glueauth/store/storetest"
 	"github.com/golang-jwt/jwt/v5"
+
+	"github.com/glueauth/glueauth/store/storetest"
 )
 
 const (
