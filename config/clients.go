@@ -17,6 +17,7 @@ func clientSettings(c *Client, claims []string) []setting {
 	return []setting{
 		{key: "id", must: true, quoted: true, read: required("give every client an id", visible(&c.ID)), meaning: "its id, and the audience of its access tokens"},
 		{key: "secret", secret: true, read: required("write the secret, or leave it out for a public client", secretText(&c.Secret)), meaning: "its secret; without one it is a public client"},
+		{key: "introspect", builtin: "false", read: boolean(&c.Introspect), meaning: "`true`: it may ask about tokens at `/introspect`; it needs a secret"},
 		{key: "dialect", builtin: "glue", read: oneOf(&c.Dialect, "glue", "rfc6749"), meaning: "`glue`: answers as Spryker's; `rfc6749`: strictly standard ones"},
 		{key: "scopes", builtin: "customer", list: true, read: scopes(&c.Scopes), meaning: "list of the scopes it may ask for; `customer`, or else the first one, is granted when a sign-in asks for none"},
 		{key: "access_lifetime", from: "access.lifetime", read: duration(&c.AccessLifetime, time.Second, year), meaning: "lifetime of its access tokens"},
@@ -83,6 +84,9 @@ func (c *Config) readClient(client *Client, at string, fields map[string]any, so
 			return err
 		}
 		c.entries = append(c.entries, e)
+	}
+	if client.Introspect && client.Secret == "" {
+		return fmt.Errorf("%sintrospect is true (%s), but the client has no secret: give it one, or leave introspect out", at, source)
 	}
 	return nil
 }

@@ -98,6 +98,7 @@ type Refresh struct {
 type Client struct {
 	ID              string
 	Secret          secret.Text // empty: a public client
+	Introspect      bool        // may ask about tokens; it has a secret then
 	Dialect         string      // glue or rfc6749
 	Scopes          []string
 	AccessLifetime  time.Duration // whole seconds

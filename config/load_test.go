@@ -226,7 +226,7 @@ refresh: {reuse: observe, customer_check: observe, max_sessions: 7, rejoin_windo
 shutdown:
   # drain: 5s
 clients:
-  - {id: shop, secret: "s3", dialect: rfc6749, scopes: [customer, "orders:read"], access_lifetime: 5m, refresh_lifetime: 7d, refresh_max_lifetime: 90d, refresh_token_expires_in: true, typ: at+jwt, subject: uuid, claims: [email, uuid]}
+  - {id: shop, secret: "s3", introspect: true, dialect: rfc6749, scopes: [customer, "orders:read"], access_lifetime: 5m, refresh_lifetime: 7d, refresh_max_lifetime: 90d, refresh_token_expires_in: true, typ: at+jwt, subject: uuid, claims: [email, uuid]}
   - id: second
     claims: []
     scopes:
@@ -240,7 +240,7 @@ clients:
 	want.Refresh.ReuseObserved, want.Refresh.CheckObserved, want.Refresh.MaxSessions, want.Refresh.RejoinWindow = true, true, 7, 0
 	want.Access.Lifetime = time.Hour
 	want.Clients = []config.Client{{
-		ID: "shop", Secret: "s3", Dialect: "rfc6749", Scopes: []string{"customer", "orders:read"}, AccessLifetime: 5 * time.Minute,
+		ID: "shop", Secret: "s3", Introspect: true, Dialect: "rfc6749", Scopes: []string{"customer", "orders:read"}, AccessLifetime: 5 * time.Minute,
 		RefreshLifetime: lasting(t, "7d"), RefreshMax: lasting(t, "90d"), RefreshExpiry: true, Type: "at+jwt", Subject: "uuid", Claims: []string{"email", "uuid"},
 	}, {
 		ID: "second", Dialect: "glue", Scopes: []string{"customer"}, AccessLifetime: time.Hour,

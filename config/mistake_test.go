@@ -99,6 +99,7 @@ func mistakes() []struct{ name, file, env, want string } {
 		{"one id twice", "clients: [{id: a}, {id: b}, {id: a}]\n", "", `clients[2].id: a (file FILE) is the id of an earlier client: give each its own`},
 		{"client secret left open", "clients: [{id: a, secret: }]\n", "", `clients[0].secret (file FILE) is empty: write the secret, or leave it out for a public client`},
 		{"client secret as a number", "clients: [{id: a, secret: 12345}]\n", "", `clients[0].secret (file FILE) must be text: write it in quotes`},
+		{"public client that introspects", "clients: [{id: a, introspect: true}]\n", "", `clients[0].introspect is true (file FILE), but the client has no secret: give it one, or leave introspect out`},
 		{"two client secrets", "clients: [{id: a, secret: s, secret_file: f}]\n", "", `clients[0].secret and clients[0].secret_file (file FILE) are both given: keep one of them`},
 		{"secret file that is missing", "clients: [{id: a, secret_file: /nowhere/s}]\n", "", `clients[0].secret_file: "/nowhere/s" (file FILE) cannot be read: no such file or directory; correct the path or its permissions`},
 		{"secret file that is a folder", "clients: [{id: a, secret_file: /}]\n", "", `clients[0].secret_file: "/" (file FILE) cannot be read: is a directory; give the path of a file`},

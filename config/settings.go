@@ -54,7 +54,7 @@ func serverSettings(c *Config) []setting {
 		{key: "demo", flag: "demo", builtin: "false", read: boolean(&c.Demo), meaning: "adds a demo customer with a public password to an empty embedded database"},
 		{key: "log.level", flag: "log-level", builtin: "info", read: level(&c.Log.Level), meaning: "`debug`, `info`, `warn` or `error`"},
 		{key: "log.format", flag: "log-format", builtin: "json", read: oneOf(&c.Log.Format, "json", "text"), meaning: "`json` or `text`"},
-		{key: "issuer", read: optional(issuer(&c.Issuer)), meaning: "the `iss` claim, byte for byte; empty: no such claim, as the reference"},
+		{key: "issuer", read: optional(issuer(&c.Issuer)), meaning: "the URL that clients reach this server at: the `iss` claim, byte for byte, and where the metadata's endpoints are; empty: no such claim, as the reference, and no metadata"},
 		{key: "keys.dir", read: optional(path(&c.Keys.Dir)), meaning: "folder of the signing keys; empty: `keys` in the data folder"},
 		{key: "keys.shop_private", secret: true, read: required("give the key, or leave it out", secretText(&c.Keys.ShopPrivate)), meaning: "the RSA private key that the shop has signed with: PEM, its line breaks perhaps written as `__LINE__`, or `file://` and a path; it is published, verifies the shop's tokens, and signs while `keys.dir` is empty"},
 		{key: "keys.shop_public", read: optional(text(&c.Keys.ShopPublic)), meaning: "the shop's public key in the same forms: a private key that does not belong to it stops the start"},

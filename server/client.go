@@ -45,6 +45,7 @@ type Client struct {
 	Claims         []string // extra flat claims, out of ExtraClaims
 	// RefreshExpiry has answers say for how long their refresh token is good.
 	RefreshExpiry bool
+	Introspect    bool // may ask about tokens (RFC 7662); never a public client
 }
 
 // clients is the registry; the first one is the default client.
@@ -65,7 +66,8 @@ func newClients(list []Client) (clients, error) {
 }
 
 func (c Client) complete() bool {
-	return c.ID != "" && len(c.Scopes) > 0 && c.AccessLifetime >= time.Second && c.RefreshUntil != nil && c.MaxLife != nil
+	lives := c.AccessLifetime >= time.Second && c.RefreshUntil != nil && c.MaxLife != nil
+	return c.ID != "" && len(c.Scopes) > 0 && lives && (!c.Introspect || c.Secret != "")
 }
 
 // find returns the client with this id, the default client for an empty or unknown one.

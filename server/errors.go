@@ -23,6 +23,10 @@ const (
 	BadRefreshToken Code = "bad_refresh_token"
 	// InvalidScope : a scope that this client or session may not have.
 	InvalidScope Code = "invalid_scope"
+	// BadAccessToken : not ours, expired, ended, or of nobody who is a customer. All look the same.
+	BadAccessToken Code = "bad_access_token"
+	// NotAllowed : a client that has proved itself may not ask for this.
+	NotAllowed Code = "not_allowed"
 	// NothingFound : no session and no customer is what an operator asked for.
 	NothingFound Code = "nothing_found"
 	// Unavailable : we could not decide (queue full, store or customer database down). Never a verdict.
@@ -35,7 +39,7 @@ const (
 func Codes() []Code {
 	return []Code{
 		MissingGrant, UnsupportedGrant, InvalidClient, MissingParameter, Malformed,
-		WrongCredentials, BadRefreshToken, InvalidScope, NothingFound, Unavailable, Internal,
+		WrongCredentials, BadRefreshToken, InvalidScope, BadAccessToken, NotAllowed, NothingFound, Unavailable, Internal,
 	}
 }
 

@@ -17,9 +17,16 @@ import (
 	"github.com/glueauth/glueauth/server"
 )
 
-// shopAccessToken is an access token of the demo customer as league/oauth2-server signs it with the key of testKeys: no
-// kid, dates with microseconds.
+// shopAccessToken is an access token of the demo customer as league/oauth2-server signs it: dates with microseconds.
 func shopAccessToken(t *testing.T, issued time.Time) secret.Text {
+	t.Helper()
+	return forShop(t, fmt.Sprintf(`{"aud":"frontend","jti":"%s","iat":%d.789012,"nbf":%[2]d.789012,"exp":%d.789012,`+
+		`"sub":"{\"id_company_user\":null,\"id_agent\":null,\"customer_reference\":\"DE--21\",\"id_customer\":21,\"permissions\":null}","scopes":["customer"]}`,
+		strings.Repeat("e7", 40), issued.Unix(), issued.Add(8*time.Hour).Unix()))
+}
+
+// forShop signs claims with the key of testKeys as a shop does: without a kid.
+func forShop(t *testing.T, claims string) secret.Text {
 	t.Helper()
 	text, err := os.ReadFile("../keys/testdata/test-key.pem")
 	if err != nil {
@@ -30,17 +37,14 @@ func shopAccessToken(t *testing.T, issued time.Time) secret.Text {
 	if err != nil {
 		t.Fatal(err)
 	}
-	b64 := base64.RawURLEncoding.EncodeToString
-	input := b64([]byte(`{"typ":"JWT","alg":"RS256"}`)) + "." + b64(fmt.Appendf(nil, `{"aud":"frontend","jti":"%s","iat":%d.789012,"nbf":%[2]d.789012,"exp":%d.789012,`+
-		`"sub":"{\"id_company_user\":null,\"id_agent\":null,\"customer_reference\":\"DE--21\",\"id_customer\":21,\"permissions\":null}","scopes":["customer"]}`,
-		strings.Repeat("e7", 40), issued.Unix(), issued.Add(8*time.Hour).Unix()))
+	input := base64.RawURLEncoding.EncodeToString([]byte(`{"typ":"JWT","alg":"RS256"}`)) + "." + base64.RawURLEncoding.EncodeToString([]byte(claims))
 	sum := sha256.Sum256([]byte(input))
 	private, _ := key.(*rsa.PrivateKey)
 	signature, err := rsa.SignPKCS1v15(nil, private, crypto.SHA256, sum[:])
 	if err != nil {
 		t.Fatal(err)
 	}
-	return secret.Text(input + "." + b64(signature))
+	return secret.Text(input + "." + base64.RawURLEncoding.EncodeToString(signature))
 }
 
 func TestAShopsAccessTokenIsKnownAndMovesNothing(t *testing.T) {
