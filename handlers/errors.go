@@ -20,6 +20,7 @@ const (
 	codeBodyType   server.Code = "body_type"
 	codeTooLarge   server.Code = "body_too_large"
 	codeNotFound   server.Code = "not_found"
+	codeNoToken    server.Code = "no_token"
 )
 
 // The reference's two long texts.
@@ -35,6 +36,8 @@ const (
 const (
 	challenge           = `Basic realm="glueauth"`
 	managementChallenge = `Bearer realm="glueauth management"`
+	nobodyChallenge     = `Bearer realm="glueauth"` // without an error where nothing was sent
+	invalidChallenge    = nobodyChallenge + `, error="invalid_token"`
 )
 
 // answer is what a code is on the wire. The members of its body stand in the reference's order.
@@ -70,6 +73,9 @@ func failureTable() map[server.Code]row {
 			answer{badRequest, "invalid_grant", "The refresh token is invalid."},
 		},
 		server.InvalidScope: same(badRequest, "invalid_scope", "The requested scope is invalid, unknown, or malformed"),
+		server.BadAccessToken: same(http.StatusUnauthorized, "invalid_token",
+			"The access token is expired, revoked, malformed, or invalid for other reasons."),
+		server.NotAllowed:   same(http.StatusForbidden, "unauthorized_client", "This client may not do that."),
 		server.NothingFound: same(http.StatusNotFound, "not_found", "Nothing is known by that."),
 		server.Unavailable:  same(http.StatusServiceUnavailable, "temporarily_unavailable", "Try again in a moment."),
 		server.Internal:     same(http.StatusInternalServerError, "server_error", "Internal error."),
@@ -79,6 +85,7 @@ func failureTable() map[server.Code]row {
 		codeTooLarge: same(http.StatusRequestEntityTooLarge, invalidRequest, "The request body is too large."),
 		codeNotFound: same(http.StatusNotFound, invalidRequest, "Not found."),
 
+		codeNoToken:    same(http.StatusUnauthorized, "invalid_token", "Send an access token as a bearer token."),
 		codeManagement: same(http.StatusUnauthorized, "invalid_token", "Send admin_secret as a bearer token."),
 	}
 }
@@ -113,16 +120,26 @@ func (f *failures) write(w http.ResponseWriter, r *http.Request, x failure) {
 	h := w.Header()
 	switch a.status {
 	case http.StatusUnauthorized:
-		h.Set("WWW-Authenticate", challenge)
-		if code == codeManagement {
-			h.Set("WWW-Authenticate", managementChallenge)
-		}
+		h.Set("WWW-Authenticate", challengeOf(code))
 	case http.StatusServiceUnavailable:
 		h.Set("Retry-After", f.retryAfter())
 	case http.StatusRequestEntityTooLarge:
 		h.Set("Connection", "close") // nobody reads the rest
 	}
 	writeJSON(w, a.status, a)
+}
+
+func challengeOf(code server.Code) string {
+	switch code {
+	case codeManagement:
+		return managementChallenge
+	case codeNoToken:
+		return nobodyChallenge
+	case server.BadAccessToken:
+		return invalidChallenge
+	default:
+		return challenge
+	}
 }
 
 // answer looks the failure up. A client that failed by HTTP Basic is told so as RFC 6749 §5.2 demands, in both dialects.
@@ -159,18 +176,22 @@ func (f *failures) log(ctx context.Context, code server.Code, err error) {
 
 // writeJSON writes an answer that nobody may keep.
 func writeJSON(w http.ResponseWriter, status int, body any) {
+	text := encodeJSON(body)
+	noStore(w.Header())
+	w.Header().Set("Content-Type", "application/json")
+	w.Header().Set("Content-Length", strconv.Itoa(len(text)))
+	w.WriteHeader(status)
+	_, _ = w.Write(text) // fails only when the client is gone
+}
+
+func encodeJSON(body any) []byte {
 	var b bytes.Buffer
 	e := json.NewEncoder(&b)
 	e.SetEscapeHTML(false)
 	if err := e.Encode(body); err != nil {
 		panic(err) // of a struct of strings and integers
 	}
-	text := bytes.TrimSuffix(b.Bytes(), []byte("\n"))
-	noStore(w.Header())
-	w.Header().Set("Content-Type", "application/json")
-	w.Header().Set("Content-Length", strconv.Itoa(len(text)))
-	w.WriteHeader(status)
-	_, _ = w.Write(text) // fails only when the client is gone
+	return bytes.TrimSuffix(b.Bytes(), []byte("\n"))
 }
 
 // noStore forbids keeping and guessing at an answer (RFC 6749 §5.1).

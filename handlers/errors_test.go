@@ -19,6 +19,17 @@ type wireError struct {
 	name, text string
 }
 
+func (e wireError) challenge() string {
+	switch {
+	case e.status != http.StatusUnauthorized:
+		return ""
+	case e.name == "invalid_token":
+		return `Bearer realm="glueauth", error="invalid_token"`
+	default:
+		return `Basic realm="glueauth"`
+	}
+}
+
 // wireErrors is the specification's table (spec 1.5, decisions "The wire"), written out once more: glue, rfc6749.
 func wireErrors() map[server.Code][2]wireError {
 	same := func(status int, name, text string) [2]wireError {
@@ -33,9 +44,12 @@ func wireErrors() map[server.Code][2]wireError {
 		server.WrongCredentials: same(400, "invalid_grant", "The user credentials were incorrect."),
 		server.BadRefreshToken:  {{400, "invalid_request", "The refresh token is invalid."}, {400, "invalid_grant", "The refresh token is invalid."}},
 		server.InvalidScope:     same(400, "invalid_scope", "The requested scope is invalid, unknown, or malformed"),
-		server.NothingFound:     same(404, "not_found", "Nothing is known by that."),
-		server.Unavailable:      same(503, "temporarily_unavailable", "Try again in a moment."),
-		server.Internal:         same(500, "server_error", "Internal error."),
+		server.BadAccessToken: same(401, "invalid_token",
+			"The access token is expired, revoked, malformed, or invalid for other reasons."),
+		server.NotAllowed:   same(403, "unauthorized_client", "This client may not do that."),
+		server.NothingFound: same(404, "not_found", "Nothing is known by that."),
+		server.Unavailable:  same(503, "temporarily_unavailable", "Try again in a moment."),
+		server.Internal:     same(500, "server_error", "Internal error."),
 	}
 }
 
@@ -83,11 +97,7 @@ func checkFailure(t *testing.T, name string, w *httptest.ResponseRecorder, want 
 			t.Errorf("%s: %s is %q, want %q", name, key, h.Get(key), value)
 		}
 	}
-	challenge := ""
-	if want.status == http.StatusUnauthorized {
-		challenge = `Basic realm="glueauth"`
-	}
-	if h.Get("WWW-Authenticate") != challenge {
+	if h.Get("WWW-Authenticate") != want.challenge() {
 		t.Errorf("%s: WWW-Authenticate is %q", name, h.Get("WWW-Authenticate"))
 	}
 	if later := h.Get("Retry-After"); (later != "") != (want.status == http.StatusServiceUnavailable) {

@@ -17,7 +17,7 @@ const (
 
 // OwnCodes are the codes that only HTTP has.
 func OwnCodes() []server.Code {
-	return []server.Code{codeMethod, codeBodyType, codeTooLarge, codeNotFound, codeManagement}
+	return []server.Code{codeMethod, codeBodyType, codeTooLarge, codeNotFound, codeManagement, codeNoToken}
 }
 
 // TableCodes are the codes that the table of failures has rows for.

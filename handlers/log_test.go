@@ -94,6 +94,7 @@ func TestSecretsAppearNowhere(t *testing.T) {
 	} {
 		seen.WriteString(x.revoke(t, body).body)
 	}
+	askAbout(t, x, tokens.Access, tokens.Refresh, &seen)
 	seen.WriteString(get(handlers.Admin(x.config), "/metrics").Body.String())
 	seen.WriteString(x.logs.String())
 	all := seen.String()
@@ -116,6 +117,19 @@ func TestSecretsAppearNowhere(t *testing.T) {
 		if !strings.Contains(all, expected) {
 			t.Errorf("%s is not in what was searched", expected)
 		}
+	}
+}
+
+// askAbout introspects and verifies.
+func askAbout(t *testing.T, x *shop, access, refresh string, seen *strings.Builder) {
+	t.Helper()
+	for _, body := range []string{"token=" + url.QueryEscape(canary(6)), "token=" + access, "token=" + refresh} {
+		seen.WriteString(x.do(t, http.MethodPost, "/introspect", strings.NewReader(body+"&client_id=middleware&client_secret=abc123"),
+			"Content-Type", urlEncoded).body)
+	}
+	for _, token := range []string{canary(7), access, refresh} {
+		a := x.do(t, http.MethodGet, "/verify?active=1&x="+url.QueryEscape(canary(8)), nil, "Authorization", "Bearer "+token)
+		seen.WriteString(a.body + a.header.Get("WWW-Authenticate"))
 	}
 }
 

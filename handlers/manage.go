@@ -6,7 +6,6 @@ import (
 	"crypto/subtle"
 	"errors"
 	"net/http"
-	"strings"
 
 	"github.com/glueauth/glueauth/config/secret"
 	"github.com/glueauth/glueauth/server"
@@ -65,14 +64,8 @@ func manage[T any](m management, call func(context.Context, secret.Text) (T, err
 
 // authenticate looks at the bearer secret (RFC 6750 §2.1), in a time that tells nothing of it.
 func (m management) authenticate(r *http.Request) error {
-	var given string
-	if all := r.Header["Authorization"]; len(all) == 1 {
-		scheme, token, _ := strings.Cut(all[0], " ")
-		if strings.EqualFold(scheme, "Bearer") {
-			given = strings.TrimLeft(token, " ")
-		}
-	}
-	sum := sha256.Sum256([]byte(given))
+	given, _ := bearerToken(r.Header)
+	sum := sha256.Sum256([]byte(given.Reveal()))
 	if subtle.ConstantTimeCompare(sum[:], m.secret[:]) != 1 {
 		return &server.Error{Code: codeManagement}
 	}

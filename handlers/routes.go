@@ -24,7 +24,8 @@ import (
 type Config struct {
 	Server      *server.Server                    // Admin needs none
 	JWKS        func() (body []byte, etag string) // the key set and its quoted entity tag; Admin needs none
-	JWKSMaxAge  time.Duration                     // for how long the key set may be cached; whole seconds
+	JWKSMaxAge  time.Duration                     // for how long the key set and the metadata may be cached; whole seconds
+	PEM         func() ([]byte, error)            // the keys as PEM; nil: there is no /keys.pem; Public needs none
 	CORSOrigins []string                          // exact origins (scheme://host[:port]); empty turns CORS off
 	Ready       func(context.Context) error       // nil result: ready; nil function: always ready
 	Stopping    func() bool                       // true: no longer ready, at once; nil function: never
@@ -35,15 +36,17 @@ type Config struct {
 	Deadline    time.Duration                     // for one request; above it the core answers that it is unavailable
 	Metrics     *Metrics
 
+	Introspector *server.Introspector // nil: there is neither /introspect nor /verify; Admin needs none
+
 	Inspector   *server.Inspector // of the management API, see Admin; Public needs none
 	AdminSecret secret.Text       // its bearer secret; empty: there is no such API
 }
 
-// Public returns what the customers' clients reach: sign-in and sign-out, the key set and terse health. The error names
+// Public returns what clients and gateways reach: sign-in and sign-out, questions about tokens, the key set, the metadata and
+// terse health. The error names
 // what is wrong with the config.
 func Public(c Config) (http.Handler, error) {
-	if c.Server == nil || c.JWKS == nil || c.Logger == nil || c.Random == nil || c.Now == nil || c.Metrics == nil ||
-		c.Deadline <= 0 || c.JWKSMaxAge <= 0 {
+	if !c.complete() {
 		return nil, errors.New("handlers: incomplete config")
 	}
 	for _, origin := range c.CORSOrigins {
@@ -52,28 +55,40 @@ func Public(c Config) (http.Handler, error) {
 		}
 	}
 	fail := newFailures(c)
+	about, err := newMetadata(c, fail)
+	if err != nil {
+		return nil, err
+	}
 	core := endpoint{server: c.Server, fail: fail}
 	ready := newReadiness(c, fail, false)
-	return newRouter(c, fail, []route{
-		{paths: []string{"/token", "/token/"}, methods: []string{http.MethodPost}, serve: core.serve(core.token)},
-		{paths: []string{"/revoke", "/revoke/"}, methods: []string{http.MethodPost}, serve: core.serve(core.revoke)},
-		{paths: []string{"/.well-known/jwks.json"}, methods: read(), serve: jwksHandler{c.JWKS, c.JWKSMaxAge}.serve},
+	described := about.below(append([]route{
+		{paths: []string{pathToken, pathToken + "/"}, methods: []string{http.MethodPost}, serve: core.serve(core.token)},
+		{paths: []string{pathRevoke, pathRevoke + "/"}, methods: []string{http.MethodPost}, serve: core.serve(core.revoke)},
+		{paths: []string{pathJWKS}, methods: read(), serve: jwksHandler{c.JWKS, c.JWKSMaxAge}.serve},
+	}, introspectionRoutes(c, fail)...))
+	return newRouter(c, fail, slices.Concat(described, about.routes(), verificationRoutes(c, fail), []route{
 		{paths: []string{"/livez", "/healthz"}, methods: read(), serve: serveLive, quiet: true},
 		{paths: []string{"/readyz"}, methods: read(), serve: ready.serve, quiet: true},
-	}), nil
+	})), nil
 }
 
-// Admin returns what operators reach: the metrics, health that gives its reason when asked (/readyz?verbose), and where there
-// is a secret the management API of sessions.
+// complete reports whether everything is there that [Public] needs.
+func (c Config) complete() bool {
+	world := c.Logger != nil && c.Random != nil && c.Now != nil && c.Metrics != nil
+	return c.Server != nil && c.JWKS != nil && world && c.Deadline > 0 && c.JWKSMaxAge > 0
+}
+
+// Admin returns what operators reach: the metrics, health that gives its reason when asked (/readyz?verbose), the public keys
+// as PEM, and where there is a secret the management API of sessions.
 func Admin(c Config) http.Handler {
 	fail := newFailures(c)
 	c.CORSOrigins = nil
 	ready := newReadiness(c, fail, true)
-	return newRouter(c, fail, append(managementRoutes(c, fail), []route{
+	return newRouter(c, fail, slices.Concat(managementRoutes(c, fail), pemRoutes(c, fail), []route{
 		{paths: []string{"/metrics"}, methods: read(), serve: c.Metrics.handler().ServeHTTP, quiet: true},
 		{paths: []string{"/livez", "/healthz"}, methods: read(), serve: serveLive, quiet: true},
 		{paths: []string{"/readyz"}, methods: read(), serve: ready.serve, quiet: true},
-	}...))
+	}))
 }
 
 func read() []string { return []string{http.MethodGet, http.MethodHead} }
@@ -84,6 +99,9 @@ type route struct {
 	methods []string // besides OPTIONS
 	serve   http.HandlerFunc
 	quiet   bool // its requests are logged at level debug only
+	// forwarded is of an endpoint that proxies ask about a request of whatever method: it gets them all, OPTIONS too, and
+	// nothing answers a preflight in its place, which a proxy would take for its consent.
+	forwarded bool
 }
 
 // unknownRoute is the name of all paths that have no route.
@@ -111,12 +129,21 @@ func newRouter(c Config, fail *failures, routes []route) router {
 		unknown: namedHandler{unknownRoute, chain.wrap(http.HandlerFunc(notFound), false)},
 	}
 	for _, r := range routes {
-		h := chain.wrap(allow(r.methods, r.serve, fail), r.quiet)
+		h := chain.route(r)
 		for _, path := range r.paths {
 			t.routes[path] = namedHandler{r.paths[0], h}
 		}
 	}
 	return t
+}
+
+// route puts what stands before an endpoint before it.
+func (c chain) route(r route) http.Handler {
+	if r.forwarded {
+		c.cors = nil
+		return c.wrap(r.serve, r.quiet)
+	}
+	return c.wrap(allow(r.methods, r.serve, c.fail), r.quiet)
 }
 
 func (t router) ServeHTTP(w http.ResponseWriter, r *http.Request) {

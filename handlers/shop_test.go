@@ -35,6 +35,7 @@ import (
 // answer is the same on each run.
 type shop struct {
 	config   handlers.Config // of its handlers
+	core     server.Config   // of its server
 	address  string          // of the public listener
 	clock    *clock
 	random   *random
@@ -46,6 +47,7 @@ type shop struct {
 // setup is what a test changes in a shop before it opens.
 type setup struct {
 	clients   []server.Client // nil: clients()
+	issuer    string
 	origins   []string
 	customers func(server.Customers) server.Customers
 	ready     func(context.Context) error
@@ -80,7 +82,7 @@ func openShop(t *testing.T, s setup) *shop {
 	if s.clients == nil {
 		s.clients = clients()
 	}
-	core, err := server.New(server.Config{
+	settings := server.Config{
 		Clients: s.clients, Customers: customers, Sessions: x.sessions, Keys: fixed.keys, Master: fixed.master,
 		RequireConfirmed: true, PasswordWorkers: 2, Now: x.clock.Now, Random: x.random, Event: handlers.Events(logger, metrics),
 		Refresh: server.RefreshPolicy{
@@ -89,8 +91,12 @@ func openShop(t *testing.T, s setup) *shop {
 			},
 			MaxSessions: 200, MACKey: 1,
 		},
-	})
-	if err != nil {
+		Issuer: s.issuer,
+	}
+	x.core = settings
+	core, err1 := server.New(settings)
+	introspector, err2 := server.NewIntrospector(settings, x.sessions)
+	if err := errors.Join(err1, err2); err != nil {
 		t.Fatal(err)
 	}
 	if err := core.SampleCosts(t.Context()); err != nil { // or unknown names cost as much as the shop's own hashes
@@ -98,7 +104,8 @@ func openShop(t *testing.T, s setup) *shop {
 	}
 	x.config = handlers.Config{
 		Server: core, JWKS: fixed.keys.JWKS, JWKSMaxAge: time.Hour, CORSOrigins: s.origins, Ready: s.ready, Logger: logger,
-		Random: x.random, Now: x.clock.Now, Deadline: 30 * time.Second, Metrics: metrics,
+		Random: x.random, Now: x.clock.Now, Deadline: 30 * time.Second, Metrics: metrics, Introspector: introspector,
+		PEM: func() ([]byte, error) { return fixed.keys.Export("pem", "") },
 	}
 	public, err := handlers.Public(x.config)
 	if err != nil {
@@ -186,13 +193,15 @@ func clients() []server.Client {
 		c.ID, c.Secret, c.Dialect = id, secret.Text(password), d
 		return c
 	}
-	return []server.Client{
+	list := []server.Client{
 		with("frontend", "", server.Glue),
 		with("middleware", "abc123", server.Glue),
 		with("gateway", "", server.RFC6749),
 		with("vault", "abc123", server.RFC6749),
 		with("my app:50%+ü", "s3cr:t 100%+ü", server.RFC6749),
 	}
+	list[1].Introspect, list[4].Introspect = true, true
+	return list
 }
 
 type fixture struct {

@@ -9,10 +9,11 @@ import (
 	"github.com/glueauth/glueauth/server"
 )
 
-// endpoint is what a client reaches that presents itself: POST /token and POST /revoke.
+// endpoint is what a client reaches that presents itself: POST /token, POST /revoke and POST /introspect.
 type endpoint struct {
 	server *server.Server
 	fail   *failures
+	strict bool // all clients are spoken to as RFC 6749 says: Spryker's Glue API has no such endpoint
 }
 
 // asked is a decoded request: its parameters, and the client as it presented itself.
@@ -94,7 +95,9 @@ func (h endpoint) decode(r *http.Request) (asked, failure, error) {
 	if err != nil {
 		return asked{}, asker, err
 	}
-	asker.dialect = h.server.Dialect(client.ID)
+	if asker.dialect = h.server.Dialect(client.ID); h.strict {
+		asker.dialect = server.RFC6749
+	}
 	if asker.dialect == server.RFC6749 { // §3.2: a parameter without a value was not sent
 		for name, value := range f {
 			if value == "" {

@@ -82,7 +82,27 @@ func wireSetups() map[string]wireSetup {
 	for i := range told.clients {
 		told.clients[i].RefreshExpiry = true
 	}
+	issued := func(issuer string) wireSetup { return wireSetup{setup: setup{issuer: issuer}} }
+	const login = "https://login.shop.example"
+	corsIssued := wireSetup{setup: setup{origins: cors.origins, issuer: login}}
 	return map[string]wireSetup{
+		"metadata":                      issued(login),
+		"metadata_slash":                issued(login + "/"),
+		"metadata_path":                 issued("https://shop.example:8443/auth/v1/"),
+		"metadata_public_clients":       {setup: setup{issuer: login, clients: clients()[:1]}},
+		"metadata_secret_clients":       {setup: setup{issuer: login, clients: clients()[3:4]}},
+		"metadata_openid":               issued(login),
+		"metadata_host":                 issued(login),
+		"metadata_head":                 issued(login),
+		"metadata_not_modified":         issued(login),
+		"metadata_post":                 issued(login),
+		"cors_metadata":                 corsIssued,
+		"introspect_issuer":             issued(login),
+		"introspect_unavailable":        {before: sessionsDown},
+		"introspect_unavailable_own":    {before: sessionsDown},
+		"introspect_garbage_down":       {before: sessionsDown, first: true},
+		"verify_unavailable":            {before: sessionsDown},
+		"cors_verify_preflight":         cors,
 		"refresh_expiry_glue":           told,
 		"refresh_expiry_rfc6749":        told,
 		"revoke_unavailable_this":       {before: sessionsDown},
