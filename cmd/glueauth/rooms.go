@@ -234,7 +234,7 @@ func coreConfig(cfg *config.Config, r *rooms, event func(context.Context, server
 	list := make([]server.Client, 0, len(cfg.Clients))
 	for _, c := range cfg.Clients {
 		list = append(list, server.Client{
-			ID: c.ID, Secret: c.Secret, Dialect: server.Dialect(c.Dialect), Scopes: c.Scopes,
+			ID: c.ID, Secret: c.Secret, Introspect: c.Introspect, Dialect: server.Dialect(c.Dialect), Scopes: c.Scopes,
 			AccessLifetime: c.AccessLifetime, RefreshUntil: c.RefreshLifetime.After, MaxLife: c.RefreshMax.After, RefreshExpiry: c.RefreshExpiry,
 			TokenType: c.Type, Subject: server.SubjectForm(c.Subject), Claims: c.Claims,
 		})

@@ -14,6 +14,7 @@ import (
 
 	"github.com/glueauth/glueauth/config"
 	"github.com/glueauth/glueauth/handlers"
+	"github.com/glueauth/glueauth/keys"
 	"github.com/glueauth/glueauth/server"
 )
 
@@ -36,7 +37,8 @@ func serve(ctx context.Context, cfg *config.Config, stdout, stderr io.Writer) er
 	settings := coreConfig(cfg, rooms, handlers.Events(logger, metrics))
 	core, err1 := server.New(settings)
 	inspector, err2 := server.NewInspector(settings, rooms.customers, rooms.sessions)
-	if err := errors.Join(err1, err2); err != nil {
+	introspector, err3 := server.NewIntrospector(settings, rooms.sessions)
+	if err := errors.Join(err1, err2, err3); err != nil {
 		return err
 	}
 	if err := core.SampleCosts(ctx); err != nil {
@@ -47,7 +49,8 @@ func serve(ctx context.Context, cfg *config.Config, stdout, stderr io.Writer) er
 		Server: core, JWKS: rooms.keys.JWKS, JWKSMaxAge: jwksMaxAge, CORSOrigins: cfg.CORS.Origins,
 		Ready: rooms.ping, Stopping: draining.Load,
 		Logger: logger, Random: rand.Reader, Now: time.Now, Deadline: requestDeadline, Metrics: metrics,
-		Inspector: inspector, AdminSecret: cfg.AdminSecret,
+		PEM:          func() ([]byte, error) { return publicKeys(rooms.keys) },
+		Introspector: introspector, Inspector: inspector, AdminSecret: cfg.AdminSecret,
 	}
 	if rooms.guard != nil {
 		web.Warnings = rooms.guard.warnings
@@ -63,6 +66,19 @@ func serve(ctx context.Context, cfg *config.Config, stdout, stderr io.Writer) er
 	}
 	keepHouse(ctx, append(rooms.chores, chore{sampleEvery, core.SampleCosts}), logger)
 	return serveAll(ctx, cfg, listeners, &draining, logger)
+}
+
+// publicKeys returns all keys that are published as PEM, one block each, in the order of the key set.
+func publicKeys(ring *keys.Ring) ([]byte, error) {
+	var all []byte
+	for _, key := range ring.List() {
+		block, err := ring.Export("pem", key.Kid)
+		if err != nil {
+			return nil, err
+		}
+		all = append(all, block...)
+	}
+	return all, nil
 }
 
 // serveAll serves until ctx ends or a listener fails, and then stops them all gracefully.
