@@ -1,14 +1,9 @@
 package keys
 
 import (
-	"crypto/rsa"
-	"crypto/x509"
-	"encoding/pem"
 	"errors"
-	"fmt"
 	"io"
 	"io/fs"
-	"os"
 	"path/filepath"
 )
 
@@ -20,38 +15,35 @@ func Create(dir string, random io.Reader) (kid string, err error) {
 	if _, err := openToAdd(dir); err != nil {
 		return "", err
 	}
-	private, err := rsa.GenerateKey(random, minBits)
+	k, err := generate(defaultAlgorithm, random)
 	if err != nil {
-		return "", fmt.Errorf("generate an RSA key: %w", err)
+		return "", err
 	}
-	kid = thumbprint(&private.PublicKey)
-	return kid, addKey(dir, kid, private)
+	return k.kid, addKey(dir, k)
 }
 
-// openToAdd opens a folder that will get a further key, and writes down which one signs. Without keys it returns nil.
-func openToAdd(dir string) (*Ring, error) {
-	ring, err := Open(dir)
+// openToAdd reads a folder that will get a further key, and writes down which one signs. Without keys it returns nil.
+func openToAdd(dir string) (*folder, error) {
+	f, err := readFolder(dir, nil)
 	if errors.Is(err, ErrNoKeys) {
 		return nil, nil //nolint:nilnil // no keys are not an error
 	}
 	if err != nil {
 		return nil, err
 	}
-	return ring, writeCurrent(dir, ring.keys[0].kid)
+	if kid := f.bases[defaultAlgorithm]; kid != "" {
+		return f, writeCurrent(dir, kid)
+	}
+	return f, nil
 }
 
 // addKey writes a key's file; the key signs where no other is named.
-func addKey(dir, kid string, private *rsa.PrivateKey) error {
-	der, err := x509.MarshalPKCS8PrivateKey(private)
-	if err != nil {
-		return fmt.Errorf("encode the key: %w", err)
-	}
-	text := pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: der})
-	if err := writeNew(filepath.Join(dir, kid+".pem"), text); err != nil {
+func addKey(dir string, k key) error {
+	if err := writeKey(dir, k); err != nil {
 		return err
 	}
 	// After the key, so that being killed in between leaves one key, which signs, and no name without a key.
-	return writeCurrent(dir, kid)
+	return writeCurrent(dir, k.kid)
 }
 
 // writeCurrent names the signing key unless one is named already.
@@ -61,22 +53,4 @@ func writeCurrent(dir, kid string) error {
 		return nil
 	}
 	return err
-}
-
-// replaceCurrent names another signing key, in one step.
-func replaceCurrent(dir, kid string) error {
-	path := filepath.Join(dir, currentFile)
-	temp, err := writeTemp(dir, []byte(kid+"\n"))
-	if err == nil {
-		if err = os.Rename(temp, path); err != nil {
-			err = errors.Join(err, os.Remove(temp))
-		}
-	}
-	if err == nil {
-		err = syncDir(dir)
-	}
-	if err != nil {
-		return fmt.Errorf("write %s: %w; let the user of this process write there", path, err)
-	}
-	return nil
 }

@@ -25,8 +25,8 @@ func TestFirstKeySignsAndFurtherKeysDoNot(t *testing.T) {
 	second := create(t, dir)
 	infos := open(t, dir).List()
 	want := []keys.Info{
-		{Kid: first, File: first + ".pem", Bits: 2048, Signing: true},
-		{Kid: second, File: second + ".pem", Bits: 2048},
+		{Kid: first, File: first + ".pem", Algorithm: "RS256", Bits: 2048, State: keys.Signing},
+		{Kid: second, File: second + ".pem", Algorithm: "RS256", Bits: 2048, State: keys.Published},
 	}
 	if diff := cmp.Diff(want, infos); diff != "" {
 		t.Error(diff)
@@ -38,7 +38,7 @@ func TestFirstKeySignsAndFurtherKeysDoNot(t *testing.T) {
 		t.Errorf("%d files, want two keys and current", len(files))
 	}
 	write(t, filepath.Join(dir, "current"), second)
-	if infos := open(t, dir).List(); infos[0].Kid != second || !infos[0].Signing {
+	if infos := open(t, dir).List(); infos[0].Kid != second || infos[0].State != keys.Signing {
 		t.Errorf("%v signs after current was changed to %s", infos[0], second)
 	}
 }
@@ -160,7 +160,7 @@ func TestKillLeavesWholeFilesOnly(t *testing.T) {
 				t.Error(err)
 			}
 		}
-		ring, err := keys.Open(filepath.Join(dir, "keys"))
+		ring, err := keys.Open(options(filepath.Join(dir, "keys")))
 		if err != nil && (!isNoKeys(err) || after > 0) {
 			t.Errorf("killed after %d files: %v", after, err)
 		}

@@ -94,11 +94,27 @@ func writeTemp(dir string, data []byte) (path string, err error) {
 	}
 	_, err = f.Write(data)
 	// The umask may have cut CreateTemp's 0600.
-	err = cmp.Or(err, f.Chmod(0o600), f.Sync(), f.Close())
+	err = cmp.Or(err, f.Chmod(0o600), giveToOwner(f, dir), f.Sync(), f.Close())
 	if err != nil {
 		return "", cmp.Or(err, os.Remove(f.Name()))
 	}
 	return f.Name(), nil
+}
+
+// giveToOwner gives a file that root has made to the owner of its folder: the server there runs as that user, and could not
+// read it otherwise.
+func giveToOwner(f *os.File, dir string) error {
+	if os.Geteuid() != 0 {
+		return nil
+	}
+	info, err := os.Stat(dir)
+	if err != nil {
+		return err
+	}
+	if owner, ok := info.Sys().(*syscall.Stat_t); ok {
+		return f.Chown(int(owner.Uid), int(owner.Gid))
+	}
+	return nil
 }
 
 func makeDir(dir string) error {

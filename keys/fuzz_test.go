@@ -14,7 +14,7 @@ import (
 
 // FuzzParsePEM holds that whatever is accepted is one strong key and nothing else, and that no error shows the input.
 func FuzzParsePEM(f *testing.F) {
-	for _, pattern := range []string{"testdata/*.pem", "testdata/refused/*.pem"} {
+	for _, pattern := range []string{"testdata/*.pem", "testdata/other/*.pem", "testdata/refused/*.pem"} {
 		files, err := filepath.Glob(pattern)
 		if err != nil {
 			f.Fatal(err)
@@ -33,6 +33,7 @@ func FuzzParsePEM(f *testing.F) {
 	f.Add([]byte("-----BEGIN RSA PRIVATE KEY-----\nDEK-Info: x\n\n-----END RSA PRIVATE KEY-----\n"))
 	f.Fuzz(func(t *testing.T, data []byte) {
 		private, err := keys.ParsePEM(data)
+		asAny(t, data, err == nil)
 		if err != nil {
 			if strings.ContainsAny(err.Error(), "\n\x00") || len(err.Error()) > 300 {
 				t.Errorf("error of odd form: %q", err)
@@ -46,6 +47,18 @@ func FuzzParsePEM(f *testing.F) {
 			t.Error("accepted several blocks")
 		}
 	})
+}
+
+// asAny holds that whatever is accepted as a ring's key can be published, and that an RSA key is.
+func asAny(t *testing.T, data []byte, isRSA bool) {
+	t.Helper()
+	private, err := keys.ParseAny(data)
+	if err == nil && len(keys.Thumbprint(private.Public())) != 43 {
+		t.Errorf("accepted a %T", private)
+	}
+	if err != nil && isRSA {
+		t.Errorf("an RSA key is refused as any: %v", err)
+	}
 }
 
 func strong(key *rsa.PrivateKey) bool {

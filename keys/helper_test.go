@@ -10,6 +10,7 @@ import (
 	"strings"
 	"syscall"
 	"testing"
+	"time"
 
 	"github.com/glueauth/glueauth/keys"
 )
@@ -100,9 +101,16 @@ func ringOf(t *testing.T, files ...string) (string, *keys.Ring) {
 	return dir, open(t, dir)
 }
 
+// options name a folder whose keys have no times, or one at the present time.
+func options(dir string) keys.Options { return keys.Options{Dir: dir, Now: time.Now} }
+
+func openWith(dir string, shop *keys.ShopKey) (*keys.Ring, error) {
+	return keys.Open(keys.Options{Dir: dir, Shop: shop, Now: time.Now})
+}
+
 func open(tb testing.TB, dir string) *keys.Ring {
 	tb.Helper()
-	ring, err := keys.Open(dir)
+	ring, err := keys.Open(options(dir))
 	if err != nil {
 		tb.Fatal(err)
 	}

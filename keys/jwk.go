@@ -1,6 +1,9 @@
 package keys
 
 import (
+	"crypto"
+	"crypto/ecdsa"
+	"crypto/ed25519"
 	"crypto/rsa"
 	"crypto/sha256"
 	"crypto/x509"
@@ -8,28 +11,64 @@ import (
 	"encoding/pem"
 	"fmt"
 	"math/big"
+	"slices"
 	"strings"
 )
 
-// modulusAndExponent encodes the public members as RFC 7518 §6.3.1 asks: unpadded, without leading zero bytes.
-func modulusAndExponent(public *rsa.PublicKey) (n, e string) {
+// The kinds of keys: kty (RFC 7518 §6.1, RFC 8037 §2).
+const (
+	kindRSA = "RSA"
+	kindEC  = "EC"
+	kindOKP = "OKP"
+)
+
+// member is one member of a JWK.
+type member struct{ name, value string }
+
+// publicMembers returns the kind of a public key and the members that are its own, which together are what RFC 7638 §3.2
+// hashes: of RSA the unpadded numbers without leading zero bytes (RFC 7518 §6.3.1), of P-256 the coordinates with them
+// (§6.2.1), of Ed25519 the key's bytes (RFC 8037 §2). For any other key the kind is empty.
+func publicMembers(public crypto.PublicKey) (kind string, own []member) {
 	encode := base64.RawURLEncoding.EncodeToString
-	return encode(public.N.Bytes()), encode(big.NewInt(int64(public.E)).Bytes())
+	switch p := public.(type) {
+	case *rsa.PublicKey:
+		return kindRSA, []member{{"n", encode(p.N.Bytes())}, {"e", encode(big.NewInt(int64(p.E)).Bytes())}}
+	case *ecdsa.PublicKey:
+		point, err := p.Bytes() // 4, x, y (SEC 1 §2.3.3)
+		if err != nil || len(point) != 65 {
+			return "", nil
+		}
+		return kindEC, []member{{"crv", "P-256"}, {"x", encode(point[1:33])}, {"y", encode(point[33:])}}
+	case ed25519.PublicKey:
+		return kindOKP, []member{{"crv", "Ed25519"}, {"x", encode(p)}}
+	}
+	return "", nil
+}
+
+// object writes by hand, since no member can need escaping and the bytes must be the same everywhere.
+func object(members []member) string {
+	var list []string
+	for _, m := range members {
+		list = append(list, fmt.Sprintf("%q:%q", m.name, m.value))
+	}
+	return "{" + strings.Join(list, ",") + "}"
 }
 
 // thumbprint is the key id: RFC 7638 §3, SHA-256.
-func thumbprint(public *rsa.PublicKey) string {
-	n, e := modulusAndExponent(public)
-	sum := sha256.Sum256(fmt.Appendf(nil, `{"e":%q,"kty":"RSA","n":%q}`, e, n))
+func thumbprint(public crypto.PublicKey) string {
+	kind, own := publicMembers(public)
+	all := append(own, member{"kty", kind})
+	slices.SortFunc(all, func(a, b member) int { return strings.Compare(a.name, b.name) })
+	sum := sha256.Sum256([]byte(object(all)))
 	return base64.RawURLEncoding.EncodeToString(sum[:])
 }
 
-// jwkSet writes by hand, since no member can need escaping and the bytes must be the same everywhere.
 func jwkSet(all []key) []byte {
 	jwks := make([]string, 0, len(all))
 	for _, k := range all {
-		n, e := modulusAndExponent(&k.private.PublicKey)
-		jwks = append(jwks, fmt.Sprintf(`{"kty":"RSA","use":"sig","alg":%q,"kid":%q,"n":%q,"e":%q}`, k.method.Alg(), k.kid, n, e))
+		kind, own := publicMembers(k.public)
+		common := []member{{"kty", kind}, {"use", "sig"}, {"alg", k.method.Alg()}, {"kid", k.kid}}
+		jwks = append(jwks, object(append(common, own...)))
 	}
 	return []byte(`{"keys":[` + strings.Join(jwks, ",") + `]}`)
 }
@@ -45,16 +84,12 @@ func entityTag(body []byte) string {
 //   - "spki": the same structure as base64 of its DER form on one line, for gateways that take a key in a setting;
 //   - "jwks": a JWK set (RFC 7517 §5).
 //
-// An empty kid means the signing key for pem and spki, and all keys for jwks. An unknown format or kid is an error.
+// An empty kid means the first key of [Ring.JWKS] for pem and spki, and all keys for jwks. An unknown format or kid is an
+// error, and so is a key that is not published any more.
 func (r *Ring) Export(format, kid string) ([]byte, error) {
-	chosen := r.keys
+	chosen := r.view().published
 	if kid != "" {
-		chosen = nil
-		for _, k := range r.keys {
-			if k.kid == kid {
-				chosen = []key{k}
-			}
-		}
+		chosen = slices.DeleteFunc(slices.Clone(chosen), func(k key) bool { return k.kid != kid })
 	}
 	if len(chosen) == 0 {
 		return nil, fmt.Errorf("no key has the kid %q; see `glueauth keys list`", kid)
@@ -62,7 +97,7 @@ func (r *Ring) Export(format, kid string) ([]byte, error) {
 	if format == "jwks" {
 		return append(jwkSet(chosen), '\n'), nil
 	}
-	der, err := x509.MarshalPKIXPublicKey(&chosen[0].private.PublicKey)
+	der, err := x509.MarshalPKIXPublicKey(chosen[0].public)
 	if err != nil {
 		return nil, fmt.Errorf("encode the public key %s: %w", chosen[0].kid, err)
 	}

@@ -8,7 +8,11 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"log/slog"
+	"os"
+	"slices"
+	"strconv"
 	"strings"
 
 	"github.com/glueauth/glueauth/config/secret"
@@ -18,8 +22,18 @@ const masterBytes = 32
 
 // Master is the secret from which the server's other secrets are derived. It prints as [secret.Redacted].
 // It is immutable and safe for concurrent use.
-type Master struct {
+//
+// It can be several keys, each with the number from which on it counts: what is derived with a number comes from the key
+// with the highest one that is not above it. So a further key changes nothing that was derived before.
+type Master struct{ keys []masterKey } // the newest first; the last one counts from 1
+
+type masterKey struct {
+	from   byte
 	secret *[masterBytes]byte // a pointer, so that printing a struct around a Master shows an address
+}
+
+func oneMaster(data []byte) *Master {
+	return &Master{[]masterKey{{1, (*[masterBytes]byte)(data)}}}
 }
 
 // OpenMaster reads the master secret from a file that no other user may reach: its 32 raw bytes, or one of the texts of
@@ -31,11 +45,11 @@ func OpenMaster(path string) (*Master, error) {
 		return nil, err
 	}
 	if len(data) == masterBytes {
-		return &Master{secret: (*[masterBytes]byte)(data)}, nil
+		return oneMaster(data), nil
 	}
 	m, err := ParseMaster(secret.Text(strings.TrimSuffix(strings.TrimSuffix(string(data), "\n"), "\r")))
 	if err != nil {
-		return nil, fmt.Errorf("master key file %s holds neither 32 raw bytes nor their text (it has %d bytes); restore it from a backup",
+		return nil, fmt.Errorf("master key file %s holds neither 32 raw bytes nor their text, nor several keys with their numbers (it has %d bytes); restore it from a backup",
 			path, len(data))
 	}
 	return m, nil
@@ -52,8 +66,31 @@ func CreateMaster(path string, random io.Reader) error {
 }
 
 // ParseMaster reads the master secret from text: 64 hex digits, or the base64 of exactly 32 bytes in the standard or the
-// URL alphabet, padded or not (RFC 4648 §4, §5, §8). The error shows nothing of the text.
+// URL alphabet, padded or not (RFC 4648 §4, §5, §8). Several keys are such texts with their numbers before them, the newest
+// first, separated by line breaks or commas, like 10:TEXT,1:TEXT. The error shows nothing of the text.
 func ParseMaster(text secret.Text) (*Master, error) {
+	if !strings.Contains(text.Reveal(), ":") {
+		return parseOne(text)
+	}
+	m := &Master{}
+	for part := range strings.FieldsFuncSeq(text.Reveal(), func(r rune) bool { return r == ',' || r == '\n' }) {
+		digits, rest, _ := strings.Cut(strings.TrimSuffix(part, "\r"), ":")
+		number, err := strconv.ParseUint(digits, 10, 8)
+		one, keyErr := parseOne(secret.Text(rest))
+		if err != nil || keyErr != nil || number == 0 || len(m.keys) > 0 && byte(number) >= m.keys[len(m.keys)-1].from {
+			return nil, errMasters
+		}
+		m.keys = append(m.keys, masterKey{byte(number), one.keys[0].secret})
+	}
+	if len(m.keys) == 0 || m.keys[len(m.keys)-1].from != 1 {
+		return nil, errMasters
+	}
+	return m, nil
+}
+
+var errMasters = errors.New("several master keys must be NUMBER:KEY each, the newest with the highest number first and the last one with number 1; restore them from a backup")
+
+func parseOne(text secret.Text) (*Master, error) {
 	var data []byte
 	var err error
 	if s := text.Reveal(); len(s) == hex.EncodedLen(masterBytes) {
@@ -65,7 +102,7 @@ func ParseMaster(text secret.Text) (*Master, error) {
 		// The decoders' errors would show the character that is wrong.
 		return nil, errors.New("the master key must be 64 hex digits or the base64 of 32 bytes; make one with openssl rand -base64 32")
 	}
-	return &Master{secret: (*[masterBytes]byte)(data)}, nil
+	return oneMaster(data), nil
 }
 
 // Derive returns n bytes for one purpose: HKDF with SHA-256 (RFC 5869), no salt, and purpose followed by number as info.
@@ -74,11 +111,51 @@ func (m *Master) Derive(purpose string, number byte, n int) ([]byte, error) {
 	if n < 1 {
 		return nil, fmt.Errorf("derive %d bytes for %s: ask for at least one", n, purpose)
 	}
-	derived, err := hkdf.Key(sha256.New, m.secret[:], nil, purpose+string([]byte{number}), n)
+	of := m.keys[slices.IndexFunc(m.keys, func(k masterKey) bool { return k.from <= max(number, 1) })]
+	derived, err := hkdf.Key(sha256.New, of.secret[:], nil, purpose+string([]byte{number}), n)
 	if err != nil {
 		return nil, fmt.Errorf("derive %d bytes for %s: %w", n, purpose, err)
 	}
 	return derived, nil
+}
+
+// Number returns the number from which on the newest key counts; 1 where there is one only.
+func (m *Master) Number() byte { return m.keys[0].from }
+
+// Numbers returns those of all keys, the newest first.
+func (m *Master) Numbers() []byte {
+	var all []byte
+	for _, k := range m.keys {
+		all = append(all, k.from)
+	}
+	return all
+}
+
+// RotateMaster puts a further key before those in the file, in one step, and returns the number from which on it counts:
+// the next multiple of ten above used, the highest number that is in use, and above the newest key's. The margin is for
+// numbers that settings elsewhere have.
+func RotateMaster(path string, used byte, random io.Reader) (number byte, err error) {
+	if info, err := os.Lstat(path); err == nil && info.Mode()&fs.ModeSymlink != 0 {
+		return 0, fmt.Errorf("%s is a link; rotate the file behind it, or where it comes from", path)
+	}
+	m, err := OpenMaster(path)
+	if err != nil {
+		return 0, err
+	}
+	const step, most = 10, 255
+	next := (int(max(used, m.Number()))/step + 1) * step
+	if next > most {
+		return 0, fmt.Errorf("the master keys in %s have used all %d numbers; start anew with `glueauth keys accept-master`, which signs everybody out", path, most)
+	}
+	fresh := masterKey{byte(next), new([masterBytes]byte)}
+	if _, err := io.ReadFull(random, fresh.secret[:]); err != nil {
+		return 0, fmt.Errorf("read randomness for the master key: %w", err)
+	}
+	var text []byte
+	for _, k := range append([]masterKey{fresh}, m.keys...) {
+		text = fmt.Appendf(text, "%d:%s\n", k.from, base64.StdEncoding.EncodeToString(k.secret[:]))
+	}
+	return fresh.from, replaceFile(path, text)
 }
 
 // Format implements [fmt.Formatter], so that no verb shows the secret.

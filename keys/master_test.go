@@ -12,6 +12,7 @@ import (
 	"fmt"
 	"io/fs"
 	"log/slog"
+	"os"
 	"path/filepath"
 	"strings"
 	"testing"
@@ -235,5 +236,116 @@ func TestMasterNeverPrints(t *testing.T) {
 		if strings.Contains(printed, form) {
 			t.Errorf("%s shows in %s", form, printed)
 		}
+	}
+}
+
+// refreshKey is what a master gives for refresh tokens of a number.
+func refreshKey(t *testing.T, m *keys.Master, number byte) string {
+	t.Helper()
+	b, err := m.Derive("refresh-token", number, 32)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return string(b)
+}
+
+// furtherMaster rotates the file and opens it.
+func furtherMaster(t *testing.T, path string, used, want byte) *keys.Master {
+	t.Helper()
+	number, err := keys.RotateMaster(path, used, rand.Reader)
+	if err != nil || number != want {
+		t.Fatalf("number %d, %v; want %d", number, err, want)
+	}
+	m, err := keys.OpenMaster(path)
+	if err != nil || m.Number() != number {
+		t.Fatal(m.Numbers(), err)
+	}
+	return m
+}
+
+func TestAFurtherMasterKeyChangesNothingThatWasDerived(t *testing.T) {
+	t.Parallel()
+	path := filepath.Join(t.TempDir(), "master.key")
+	write(t, path, string(masterKey()))
+	before, err := keys.OpenMaster(path)
+	if err != nil || !cmp.Equal(before.Numbers(), []byte{1}) {
+		t.Fatalf("one key has the numbers %v, %v", before.Numbers(), err)
+	}
+	seen := map[string]bool{refreshKey(t, before, 1): true}
+	for _, step := range []struct{ used, want byte }{{1, 10}, {12, 20}, {12, 30}, {30, 40}, {239, 240}, {1, 250}} {
+		m := furtherMaster(t, path, step.used, step.want)
+		for n := range step.want {
+			if refreshKey(t, m, n) != refreshKey(t, before, n) {
+				t.Errorf("number %d has changed with %d", n, step.want)
+			}
+		}
+		for _, n := range []byte{step.want, step.want + 1, 255} {
+			if refreshKey(t, m, n) == refreshKey(t, before, n) {
+				t.Errorf("number %d is still of an older key after %d", n, step.want)
+			}
+		}
+		if key := refreshKey(t, m, step.want); seen[key] {
+			t.Errorf("number %d has the key of another one", step.want)
+		} else {
+			seen[key], before = true, m
+		}
+	}
+	if mode := strings.Fields(snapshot(t, filepath.Dir(path))["master.key"])[0]; mode != "-rw-------" {
+		t.Errorf("the file has mode %s", mode)
+	}
+}
+
+func TestMasterKeysAreTheSameAsASettingAndPrintNothing(t *testing.T) {
+	t.Parallel()
+	path := filepath.Join(t.TempDir(), "master.key")
+	write(t, path, string(masterKey()))
+	m := furtherMaster(t, path, 245, 250)
+	content := read(t, path)
+	_, err := keys.RotateMaster(path, 1, rand.Reader)
+	wantError(t, err, path, "all 255 numbers", "accept-master")
+	if !bytes.Equal(content, read(t, path)) {
+		t.Error("a refused rotation has changed the file")
+	}
+	again, err := keys.ParseMaster(secret.Text(strings.ReplaceAll(strings.TrimSpace(string(content)), "\n", ",")))
+	if err != nil || refreshKey(t, again, 255) != refreshKey(t, m, 255) || refreshKey(t, again, 1) != refreshKey(t, m, 1) {
+		t.Errorf("the same keys as a setting: %v", err)
+	}
+	text := fmt.Sprintf("%v %+v %#v %s %d", again, struct{ M *keys.Master }{again}, struct{ M keys.Master }{*again}, again, struct{ M keys.Master }{*again})
+	if strings.Contains(text, "251 250 249") || strings.Contains(text, "0xfb, 0xfa") {
+		t.Errorf("printed: %s", text)
+	}
+}
+
+func TestSeveralMasterKeysThatDoNotFitAreRefused(t *testing.T) {
+	t.Parallel()
+	one := base64.StdEncoding.EncodeToString(masterKey())
+	for name, text := range map[string]string{
+		"without the first": "10:" + one, "oldest first": "1:" + one + ",10:" + one, "twice": "10:" + one + ",10:" + one + ",1:" + one,
+		"number 0": "10:" + one + ",0:" + one, "number 256": "256:" + one + ",1:" + one, "no number": ":" + one, "negative": "-1:" + one,
+		"no key": "10:,1:" + one, "half a key": "10:" + one[:20] + ",1:" + one, "no keys": ":", "only commas": ":,,,", "one without number": "10:" + one + "," + one,
+	} {
+		m, err := keys.ParseMaster(secret.Text(text))
+		wantError(t, err, "NUMBER:KEY")
+		if m != nil || strings.Contains(err.Error(), one[:20]) {
+			t.Errorf("%s: %v, %v", name, m, err)
+		}
+	}
+	dir := t.TempDir()
+	for path, want := range map[string]string{filepath.Join(dir, "absent"): "no such file", filepath.Join(dir, "link"): "is a link"} {
+		if want == "is a link" {
+			write(t, filepath.Join(dir, "real"), string(masterKey()))
+			if err := os.Symlink("real", path); err != nil {
+				t.Fatal(err)
+			}
+		}
+		_, err := keys.RotateMaster(path, 1, rand.Reader)
+		wantError(t, err, path, want)
+	}
+	broken := filepath.Join(dir, "broken")
+	write(t, broken, "10:x")
+	_, err := keys.RotateMaster(broken, 1, rand.Reader)
+	wantError(t, err, broken, "restore it")
+	if string(read(t, broken)) != "10:x" {
+		t.Error("it was replaced")
 	}
 }

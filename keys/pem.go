@@ -2,6 +2,10 @@ package keys
 
 import (
 	"bytes"
+	"crypto"
+	"crypto/ecdsa"
+	"crypto/ed25519"
+	"crypto/elliptic"
 	"crypto/rsa"
 	"crypto/x509"
 	"encoding/asn1"
@@ -18,8 +22,21 @@ const (
 // errWeak says that a key is a sound one, but too weak.
 var errWeak = errors.New("give an RSA key of 2048 bits or more with exponent 65537")
 
-// parsePEM reads a file that holds one RSA private key and nothing else. No error shows any part of data.
-func parsePEM(data []byte) (*rsa.PrivateKey, error) {
+// parseRSA is [parsePEM] for an RSA key.
+func parseRSA(data []byte) (*rsa.PrivateKey, error) {
+	parsed, err := parsePEM(data)
+	if err != nil {
+		return nil, err
+	}
+	private, ok := parsed.(*rsa.PrivateKey)
+	if !ok {
+		return nil, errors.New("is not an RSA key; give an RSA key of 2048 bits or more")
+	}
+	return private, nil
+}
+
+// parsePEM reads a file that holds one private key and nothing else: RSA, P-256 or Ed25519. No error shows any part of data.
+func parsePEM(data []byte) (crypto.Signer, error) {
 	begin := []byte("-----BEGIN ")
 	switch count := bytes.Count(data, begin); {
 	case count == 0:
@@ -39,14 +56,21 @@ func parsePEM(data []byte) (*rsa.PrivateKey, error) {
 	if err != nil {
 		return nil, err
 	}
-	private, ok := parsed.(*rsa.PrivateKey)
-	if !ok {
-		return nil, errors.New("is not an RSA key; give an RSA key of 2048 bits or more")
+	switch private := parsed.(type) {
+	case *rsa.PrivateKey:
+		if err := checkStrength(private); err != nil {
+			return nil, err
+		}
+		return private, nil
+	case *ecdsa.PrivateKey:
+		if private.Curve != elliptic.P256() {
+			return nil, fmt.Errorf("has the curve %s; give a key on P-256", private.Curve.Params().Name)
+		}
+		return private, nil
+	case ed25519.PrivateKey:
+		return private, nil
 	}
-	if err := checkStrength(private); err != nil {
-		return nil, err
-	}
-	return private, nil
+	return nil, errors.New("cannot sign; give an RSA key of 2048 bits or more, or one on P-256 or Ed25519")
 }
 
 func parseBlock(block *pem.Block) (any, error) {
@@ -61,7 +85,7 @@ func parseBlock(block *pem.Block) (any, error) {
 		parse = func(der []byte) (any, error) { return x509.ParsePKCS1PrivateKey(der) }
 	case "CERTIFICATE", "PUBLIC KEY", "RSA PUBLIC KEY":
 		return nil, errors.New("is a certificate or a public key; give the private key that belongs to it")
-	case "EC PRIVATE KEY", "EC PARAMETERS", "DSA PRIVATE KEY":
+	case "DSA PRIVATE KEY":
 		return nil, errors.New("is not an RSA key; give an RSA key of 2048 bits or more")
 	default:
 		return nil, errors.New("is neither PKCS#8 nor PKCS#1; convert it with openssl pkey -in OLD -out NEW")

@@ -25,7 +25,7 @@ func isNoKeys(err error) bool { return errors.Is(err, keys.ErrNoKeys) }
 func refused(t *testing.T, dir string, parts ...string) {
 	t.Helper()
 	before := snapshot(t, dir)
-	_, err := keys.Open(dir)
+	_, err := keys.Open(options(dir))
 	wantError(t, err, parts...)
 	if isNoKeys(err) {
 		t.Errorf("%v invites to make a new key", err)
@@ -44,9 +44,8 @@ func TestUnfitKeysOfOtherToolsAreRefused(t *testing.T) {
 		"bits-1024.pem":        "give an RSA key of 2048 bits",
 		"bits-2047.pem":        "give an RSA key of 2048 bits",
 		"exponent-3.pem":       "exponent 65537",
-		"ec-pkcs8.pem":         "not an RSA key",
-		"ec-sec1.pem":          "not an RSA key",
-		"ed25519.pem":          "not an RSA key",
+		"ec-sec1.pem":          "convert it",
+		"p384.pem":             "P-256",
 		"rsa-pss.pem":          "holds no valid private key",
 		"certificate.pem":      "give the private key",
 		"public-key.pem":       "give the private key",
@@ -133,7 +132,7 @@ func TestErrorsShowNothingOfAKey(t *testing.T) {
 	dir := t.TempDir()
 	copyKey(t, "test-key.pem", filepath.Join(dir, "a.pem"))
 	write(t, filepath.Join(dir, "current"), string(good))
-	_, err := keys.Open(dir)
+	_, err := keys.Open(options(dir))
 	wantError(t, err, "names no key of its folder")
 	for _, line := range lines {
 		if len(line) > 20 && strings.Contains(err.Error(), line) {

@@ -2,13 +2,13 @@ package keys
 
 import (
 	"bytes"
-	"cmp"
 	"crypto/rsa"
 	"crypto/x509"
 	"encoding/pem"
 	"errors"
 	"fmt"
 	"io/fs"
+	"path/filepath"
 	"slices"
 	"strings"
 
@@ -64,7 +64,7 @@ func readShopPrivate(text secret.Text) (*rsa.PrivateKey, error) {
 	if err != nil {
 		return nil, err
 	}
-	private, err := parsePEM(data)
+	private, err := parseRSA(data)
 	if errors.Is(err, errWeak) {
 		return nil, fmt.Errorf("%w, in the shop and here (openssl genrsa 2048): its tokens end with the old one", err)
 	}
@@ -115,51 +115,54 @@ func shopText(text string, forbidden fs.FileMode) ([]byte, error) {
 	return data, err
 }
 
-// OpenWithShop is [Open] with the shop's key among those of the folder. It signs where the folder has none; where it has,
-// the folder says which one signs. Of a shop's key whose private half is not known the folder must hold that half. A nil
-// shop changes nothing.
-func OpenWithShop(dir string, shop *ShopKey) (*Ring, error) {
-	ring, err := Open(dir)
-	if shop == nil || err != nil && !errors.Is(err, ErrNoKeys) {
-		return ring, err
-	}
-	if ring == nil {
-		ring = &Ring{}
-	}
-	if ring.has(shop.kid) {
-		return ring, nil
-	}
-	if shop.private == nil {
-		return nil, fmt.Errorf("none of our keys is the private one of the shop's public key %s; put it into %s with `glueauth keys import`, "+
-			"or leave the public one out", shop.kid, dir)
-	}
-	all := append(slices.Clone(ring.keys), newKey(shop.private, ""))
-	slices.SortFunc(all[1:], func(a, b key) int { return cmp.Compare(a.kid, b.kid) })
-	return newRing(all), nil
-}
-
-// Import puts the shop's key into dir as [Create] does a new one, and reports whether it was not there yet. The first key
-// of a folder signs; with sign this one does, and nothing else is ever replaced but "current", which names it.
-func Import(dir string, shop *ShopKey, sign bool) (added bool, err error) {
+// Import puts the shop's key of the options into their folder as [Create] does a new one, and reports whether it was not
+// there yet. The first key of a folder signs; with sign this one does at once, and nothing else is ever replaced but what
+// says which key signs.
+func Import(o Options, sign bool) (added bool, err error) {
+	shop, dir := o.Shop, o.Dir
 	if shop == nil || shop.private == nil {
 		return false, errors.New("there is no private key to import; give the shop's own one")
 	}
-	ring, err := openToAdd(dir)
+	f, err := openToAdd(dir)
 	if err != nil {
 		return false, err
 	}
-	if ring == nil || !ring.has(shop.kid) {
+	k := newKey(shop.private, "")
+	if f == nil || !f.has(k.kid) {
 		added = true
-		if err := addKey(dir, shop.kid, shop.private); err != nil {
+		if err := addKey(dir, k); err != nil {
 			return false, err
 		}
 	}
-	if sign && ring != nil && ring.keys[0].kid != shop.kid {
-		return added, replaceCurrent(dir, shop.kid)
+	switch {
+	case f == nil || f.bases[defaultAlgorithm] == k.kid:
+		return added, nil
+	case f.lists(defaultAlgorithm):
+		return added, listImported(o, k, sign)
+	case sign:
+		return added, replaceFile(filepath.Join(dir, currentFile), []byte(k.kid+"\n"))
 	}
 	return added, nil
 }
 
-func (r *Ring) has(kid string) bool {
-	return slices.ContainsFunc(r.keys, func(k key) bool { return k.kid == kid })
+// listImported gives an imported key its place in the manifest: it signs from now on, or is published and no more.
+func listImported(o Options, k key, sign bool) error {
+	release, err := lockFolder(o.Dir, true)
+	if err != nil {
+		return err
+	}
+	defer release()
+	entries, err := readManifest(o.Dir)
+	if err != nil {
+		return err
+	}
+	if !sign && !slices.ContainsFunc(entries, func(e entry) bool { return e.Kid == k.kid && !e.Withdrawn.IsZero() }) {
+		return nil
+	}
+	r := &Ring{options: o}
+	entries = slices.DeleteFunc(entries, func(e entry) bool { return e.Kid == k.kid })
+	if sign {
+		entries = append(entries, r.after(entries, r.fresh(k)))
+	}
+	return writeManifest(o.Dir, entries)
 }

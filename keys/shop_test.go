@@ -10,6 +10,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/google/go-cmp/cmp"
 
@@ -105,7 +106,7 @@ func TestAShopsUnfitKeyIsRefusedWithTheRemedy(t *testing.T) {
 		},
 		"exponent 3":                 {asVariable(t, "refused/exponent-3.pem"), "", []string{"exponent 3;", "openssl genrsa 2048"}},
 		"encrypted":                  {asVariable(t, "refused/encrypted-pkcs8.pem"), "", []string{"the shop's private key is encrypted"}},
-		"elliptic":                   {asVariable(t, "refused/ec-pkcs8.pem"), "", []string{"not an RSA key"}},
+		"elliptic":                   {asVariable(t, "other/p256.pem"), "", []string{"not an RSA key"}},
 		"cut off":                    {good[:200], "", []string{"cut off"}},
 		"a path":                     {"/keys/private.key", "", []string{"no PEM block"}},
 		"the public one":             {secret.Text(publicPEM(t, "test-key.pem")), "", []string{"give the private key"}},
@@ -134,22 +135,22 @@ func TestAShopsKeySignsWhereNoOtherDoes(t *testing.T) {
 	shop, kid := shopKey(t), kidOf(t, "second-key.pem")
 	old := signed(t, privateKey(t, "second-key.pem"), `{"typ":"JWT","alg":"RS256"}`, payload(`,"sub":"{}","scopes":["customer"]`))
 	empty := filepath.Join(t.TempDir(), "keys")
-	alone, err := keys.OpenWithShop(empty, shop)
+	alone, err := openWith(empty, shop)
 	if err != nil {
 		t.Fatal(err)
 	}
-	if diff := cmp.Diff([]keys.Info{{Kid: kid, Bits: 2048, Signing: true}}, alone.List()); diff != "" {
+	if diff := cmp.Diff([]keys.Info{{Kid: kid, Algorithm: "RS256", Bits: 2048, State: keys.Signing}}, alone.List()); diff != "" {
 		t.Error(diff)
 	}
 	if _, err := os.Stat(empty); !os.IsNotExist(err) {
 		t.Errorf("opening made %s", empty)
 	}
 	dir, own := ringOf(t, "test-key.pem")
-	both, err := keys.OpenWithShop(dir, shop)
+	both, err := openWith(dir, shop)
 	if err != nil {
 		t.Fatal(err)
 	}
-	if diff := cmp.Diff(append(own.List(), keys.Info{Kid: kid, Bits: 2048}), both.List()); diff != "" {
+	if diff := cmp.Diff(append(own.List(), keys.Info{Kid: kid, Algorithm: "RS256", Bits: 2048, State: keys.Published}), both.List()); diff != "" {
 		t.Error(diff)
 	}
 	for name, ring := range map[string]*keys.Ring{"alone": alone, "beside another": both} {
@@ -175,7 +176,7 @@ func TestAShopsKeySignsWhereNoOtherDoes(t *testing.T) {
 func TestOpeningWithAShopRespectsTheFolder(t *testing.T) {
 	t.Parallel()
 	dir, ring := ringOf(t, "test-key.pem", "second-key.pem")
-	again, err := keys.OpenWithShop(dir, shopKey(t))
+	again, err := openWith(dir, shopKey(t))
 	if err != nil || !cmp.Equal(ring.List(), again.List()) {
 		t.Errorf("a key that is there already: %v, %v", again.List(), err)
 	}
@@ -186,22 +187,22 @@ func TestOpeningWithAShopRespectsTheFolder(t *testing.T) {
 		}
 		return shop
 	}
-	if _, err := keys.OpenWithShop(dir, publicOnly("second-key.pem")); err != nil {
+	if _, err := openWith(dir, publicOnly("second-key.pem")); err != nil {
 		t.Errorf("a public key whose private half is there: %v", err)
 	}
 	one, _ := ringOf(t, "test-key.pem")
 	for _, folder := range []string{one, filepath.Join(t.TempDir(), "none")} {
-		_, err = keys.OpenWithShop(folder, publicOnly("second-key.pem"))
+		_, err = openWith(folder, publicOnly("second-key.pem"))
 		wantError(t, err, kidOf(t, "second-key.pem"), folder, "glueauth keys import")
 		if isNoKeys(err) {
 			t.Errorf("%v invites to make a new key", err)
 		}
 	}
-	if _, err := keys.OpenWithShop(filepath.Join(t.TempDir(), "none"), nil); !isNoKeys(err) {
+	if _, err := openWith(filepath.Join(t.TempDir(), "none"), nil); !isNoKeys(err) {
 		t.Errorf("no shop and no keys: %v", err)
 	}
 	write(t, filepath.Join(one, "broken.pem"), "x")
-	_, err = keys.OpenWithShop(one, shopKey(t))
+	_, err = openWith(one, shopKey(t))
 	wantError(t, err, "broken.pem")
 }
 
@@ -210,7 +211,7 @@ func TestImportIsAsCreateAndIdempotent(t *testing.T) {
 	dir := filepath.Join(t.TempDir(), "data", "keys")
 	shop, kid := shopKey(t), kidOf(t, "second-key.pem")
 	for _, want := range []bool{true, false} {
-		if added, err := keys.Import(dir, shop, false); err != nil || added != want {
+		if added, err := keys.Import(keys.Options{Dir: dir, Shop: shop, Now: time.Now}, false); err != nil || added != want {
 			t.Errorf("added %v, %v; want %v", added, err, want)
 		}
 	}
@@ -221,7 +222,7 @@ func TestImportIsAsCreateAndIdempotent(t *testing.T) {
 	if !strings.HasPrefix(files[kid+".pem"], "-rw------- -----BEGIN PRIVATE KEY-----\n") {
 		t.Errorf("the key file is %.40s", files[kid+".pem"])
 	}
-	if diff := cmp.Diff([]keys.Info{{Kid: kid, File: kid + ".pem", Bits: 2048, Signing: true}}, open(t, dir).List()); diff != "" {
+	if diff := cmp.Diff([]keys.Info{{Kid: kid, File: kid + ".pem", Algorithm: "RS256", Bits: 2048, State: keys.Signing}}, open(t, dir).List()); diff != "" {
 		t.Error(diff)
 	}
 }
@@ -236,7 +237,7 @@ func TestAnImportedKeySignsOnlyWhenAsked(t *testing.T) {
 		added bool
 		want  string
 	}{{false, true, own}, {false, false, own}, {true, false, kid}, {true, false, kid}, {false, false, kid}} {
-		added, err := keys.Import(dir, shop, step.sign)
+		added, err := keys.Import(keys.Options{Dir: dir, Shop: shop, Now: time.Now}, step.sign)
 		if err != nil || added != step.added {
 			t.Errorf("%+v: added %v, %v", step, added, err)
 		}
@@ -248,7 +249,7 @@ func TestAnImportedKeySignsOnlyWhenAsked(t *testing.T) {
 		t.Errorf("current holds %q", got)
 	}
 	fresh, _ := ringOf(t, "test-key.pem")
-	if added, err := keys.Import(fresh, shop, true); err != nil || !added || open(t, fresh).List()[0].Kid != kid {
+	if added, err := keys.Import(keys.Options{Dir: fresh, Shop: shop, Now: time.Now}, true); err != nil || !added || open(t, fresh).List()[0].Kid != kid {
 		t.Errorf("added and signing in one step: %v, %v", added, err)
 	}
 }
@@ -267,7 +268,7 @@ func TestImportLeavesWhatItRefuses(t *testing.T) {
 	write(t, filepath.Join(lost, "current"), kid)
 	for dir, want := range map[string]string{broken: "a.pem", taken: "never replaced", lost: "restore the *.pem files"} {
 		before := snapshot(t, dir)
-		_, err := keys.Import(dir, shop, true)
+		_, err := keys.Import(keys.Options{Dir: dir, Shop: shop, Now: time.Now}, true)
 		wantError(t, err, want)
 		if diff := cmp.Diff(before, snapshot(t, dir)); diff != "" {
 			t.Errorf("the folder was changed: %s", diff)
@@ -278,7 +279,7 @@ func TestImportLeavesWhatItRefuses(t *testing.T) {
 		t.Fatal(err)
 	}
 	for _, none := range []*keys.ShopKey{nil, public} {
-		_, err := keys.Import(t.TempDir(), none, false)
+		_, err := keys.Import(keys.Options{Dir: t.TempDir(), Shop: none, Now: time.Now}, false)
 		wantError(t, err, "no private key")
 	}
 }

@@ -4,6 +4,7 @@ import (
 	"encoding/base64"
 	"encoding/json"
 	"errors"
+	"slices"
 	"strings"
 	"time"
 
@@ -33,7 +34,7 @@ type Claims struct {
 	ExpiresAt time.Time
 }
 
-// Verify returns what a token says that one of the ring's keys has signed, at the time now: a JWT in JWS compact
+// Verify returns what a token says that one of the published keys has signed, at the time now: a JWT in JWS compact
 // serialisation with a header of typ (JWT or at+jwt), alg (the key's) and perhaps kid, and no other member. Without a kid
 // any key of the ring may have signed it. The error is [ErrExpired], with the claims, or means that the token is not one
 // that we accept; it shows nothing of the token.
@@ -43,7 +44,7 @@ func (r *Ring) Verify(token secret.Text, now time.Time) (Claims, error) {
 		return Claims{}, errForeign
 	}
 	signature, ok := decodePart(part[2])
-	if !ok || !r.signed(part[0], part[0]+"."+part[1], signature) {
+	if !ok || !r.viewAt(now).signed(part[0], part[0]+"."+part[1], signature) {
 		return Claims{}, errForeign
 	}
 	payload, ok := decodePart(part[1])
@@ -55,7 +56,7 @@ func (r *Ring) Verify(token secret.Text, now time.Time) (Claims, error) {
 
 // signed reports whether the signature is that of the key which the header asks for. Algorithm and key come from the ring;
 // the header can only agree with them.
-func (r *Ring) signed(encodedHeader, input string, signature []byte) bool {
+func (v *view) signed(encodedHeader, input string, signature []byte) bool {
 	raw, ok := decodePart(encodedHeader)
 	header := map[string]string{} // no member that a token of ours can have is anything but a string
 	if !ok || json.Unmarshal(raw, &header) != nil {
@@ -66,11 +67,11 @@ func (r *Ring) signed(encodedHeader, input string, signature []byte) bool {
 	if named {
 		members = 3
 	}
-	if _, known := r.prefixes[header["typ"]]; !known || len(header) != members {
+	if !slices.Contains(types(), header["typ"]) || len(header) != members {
 		return false
 	}
-	for _, k := range r.keys {
-		if (!named || k.kid == kid) && k.method.Alg() == header["alg"] && k.method.Verify(input, signature, &k.private.PublicKey) == nil {
+	for _, k := range v.published {
+		if (!named || k.kid == kid) && k.method.Alg() == header["alg"] && k.method.Verify(input, signature, k.public) == nil {
 			return true
 		}
 	}

@@ -1,0 +1,45 @@
+package keys
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"syscall"
+)
+
+// lockFile is held while a process changes the schedule of a folder.
+const lockFile = "schedule.lock"
+
+// lockFolder takes the lock of a folder, and waits for it or returns nil where another process has it. The kernel drops it
+// with the process; the file stays, for removing it would let two processes hold two locks of one name.
+func lockFolder(dir string, wait bool) (release func(), err error) {
+	path := filepath.Join(dir, lockFile)
+	file, err := os.OpenFile(path, os.O_RDWR|os.O_CREATE, 0o600) //nolint:gosec // the operator's own folder
+	if err != nil {
+		return nil, fmt.Errorf("lock the key folder: %w; let the user of this process write there, or rotate where it can be written", err)
+	}
+	if err := giveToOwner(file, dir); err != nil {
+		_ = file.Close()
+		return nil, fmt.Errorf("lock the key folder: %w", err)
+	}
+	how := syscall.LOCK_EX
+	if !wait {
+		how |= syscall.LOCK_NB
+	}
+	err = syscall.EINTR
+	for errors.Is(err, syscall.EINTR) {
+		err = syscall.Flock(int(file.Fd()), how)
+	}
+	if err == nil {
+		return func() {
+			_ = syscall.Flock(int(file.Fd()), syscall.LOCK_UN)
+			_ = file.Close()
+		}, nil
+	}
+	_ = file.Close()
+	if errors.Is(err, syscall.EWOULDBLOCK) {
+		return nil, nil //nolint:nilnil // another one does the work
+	}
+	return nil, fmt.Errorf("lock the key folder %s: %w", dir, err)
+}
