@@ -25,6 +25,7 @@ func clientSettings(c *Client, claims []string) []setting {
 		{key: "refresh_max_lifetime", from: "refresh.max_lifetime", read: period(&c.RefreshMax), meaning: "end of its sessions, however often they are refreshed"},
 		{key: "refresh_token_expires_in", builtin: "false", read: boolean(&c.RefreshExpiry), meaning: "`true`: answers say in `refresh_token_expires_in` for how many seconds their refresh token is good"},
 		{key: "typ", from: "access.typ", read: oneOf(&c.Type, "JWT", "at+jwt"), meaning: "`typ` in the header of its access tokens"},
+		{key: "alg", builtin: "RS256", read: oneOf(&c.Algorithm, "RS256", "PS256", "ES256", "EdDSA"), meaning: "how its access tokens are signed: `RS256`, `PS256`, `ES256` or `EdDSA`"},
 		{key: "subject", builtin: "glue", read: oneOf(&c.Subject, "glue", "reference", "uuid"), meaning: "what `sub` holds: `glue`: Spryker's JSON text; `reference`: the customer reference; `uuid`"},
 		{key: "claims", list: true, read: subset(&c.Claims, claims), meaning: "list of extra claims: `client_id`, `customer_reference`, `email`, `id_customer`, `scope`, `uuid`"},
 	}

@@ -39,6 +39,9 @@ type Config struct {
 		MasterFile  string      // empty when Master is given
 		ShopPrivate secret.Text // the shop's own key, in the forms of keys.ReadShopKey; empty for none
 		ShopPublic  string      // likewise
+
+		JWKSCache   time.Duration // for how long others may keep the key set; whole seconds
+		RotateEvery time.Duration // how long a key signs; 0: until an operator rotates
 	}
 	CORS struct {
 		Origins []string // scheme://host[:port], as browsers send them
@@ -106,6 +109,7 @@ type Client struct {
 	RefreshMax      Period // end of a session
 	RefreshExpiry   bool   // answers say for how long their refresh token is good
 	Type            string // JWT or at+jwt
+	Algorithm       string // RS256, PS256, ES256 or EdDSA
 	Subject         string // glue, reference or uuid
 	Claims          []string
 }
@@ -153,6 +157,9 @@ func (c *Config) complete(given map[string]value) error {
 		return err
 	}
 	if err := notBoth(given, "master_key", "master_key_file"); err != nil {
+		return err
+	}
+	if err := c.checkRotation(given); err != nil {
 		return err
 	}
 	if err := fromFile(given, "redis.url", "redis.url_file", c.redisFile, secretText(&c.Redis.URL)); err != nil {

@@ -94,6 +94,7 @@ func builtIn(t *testing.T) *config.Config {
 	c.Log.Format = "json"
 	c.Keys.Dir, c.Keys.MasterFile, c.Customers.File = "data/keys", "data/master.key", "data/glueauth.db"
 	c.Customers.Source, c.Customers.DoubleOptIn = "file", true
+	c.Keys.JWKSCache = time.Hour
 	c.Access.Lifetime, c.Access.Type = 28800*time.Second, "JWT"
 	c.Refresh = config.Refresh{
 		Lifetime: lasting(t, "1mo"), MaxLifetime: lasting(t, "1y"), ReplayWindow: time.Minute, RejoinWindow: 7 * 24 * time.Hour,
@@ -102,7 +103,7 @@ func builtIn(t *testing.T) *config.Config {
 	c.Shutdown.Timeout = 10 * time.Second
 	c.Clients = []config.Client{{
 		ID: "frontend", Dialect: "glue", Scopes: []string{"customer"}, AccessLifetime: c.Access.Lifetime,
-		RefreshLifetime: c.Refresh.Lifetime, RefreshMax: c.Refresh.MaxLifetime, Type: "JWT", Subject: "glue",
+		RefreshLifetime: c.Refresh.Lifetime, RefreshMax: c.Refresh.MaxLifetime, Type: "JWT", Algorithm: "RS256", Subject: "glue",
 	}}
 	return c
 }
@@ -121,6 +122,8 @@ func inOrder() map[string][]string {
 		"demo":                          {"true", "false", "true"},
 		"spryker_environment":           {"false", "true"},
 		"keys.shop_public":              {"f", "e"},
+		"keys.jwks_cache":               {"10m", "5m"},
+		"keys.rotate_every":             {"90d", "30d"},
 		"log.level":                     {"debug", "warn", "error"},
 		"log.format":                    {"text", "json", "text"},
 		"issuer":                        {"https://f.example/", "https://e.example"},
@@ -226,7 +229,7 @@ refresh: {reuse: observe, customer_check: observe, max_sessions: 7, rejoin_windo
 shutdown:
   # drain: 5s
 clients:
-  - {id: shop, secret: "s3", introspect: true, dialect: rfc6749, scopes: [customer, "orders:read"], access_lifetime: 5m, refresh_lifetime: 7d, refresh_max_lifetime: 90d, refresh_token_expires_in: true, typ: at+jwt, subject: uuid, claims: [email, uuid]}
+  - {id: shop, secret: "s3", introspect: true, dialect: rfc6749, scopes: [customer, "orders:read"], access_lifetime: 5m, refresh_lifetime: 7d, refresh_max_lifetime: 90d, refresh_token_expires_in: true, typ: at+jwt, alg: PS256, subject: uuid, claims: [email, uuid]}
   - id: second
     claims: []
     scopes:
@@ -241,10 +244,10 @@ clients:
 	want.Access.Lifetime = time.Hour
 	want.Clients = []config.Client{{
 		ID: "shop", Secret: "s3", Introspect: true, Dialect: "rfc6749", Scopes: []string{"customer", "orders:read"}, AccessLifetime: 5 * time.Minute,
-		RefreshLifetime: lasting(t, "7d"), RefreshMax: lasting(t, "90d"), RefreshExpiry: true, Type: "at+jwt", Subject: "uuid", Claims: []string{"email", "uuid"},
+		RefreshLifetime: lasting(t, "7d"), RefreshMax: lasting(t, "90d"), RefreshExpiry: true, Type: "at+jwt", Algorithm: "PS256", Subject: "uuid", Claims: []string{"email", "uuid"},
 	}, {
 		ID: "second", Dialect: "glue", Scopes: []string{"customer"}, AccessLifetime: time.Hour,
-		RefreshLifetime: want.Refresh.Lifetime, RefreshMax: want.Refresh.MaxLifetime, Type: "JWT", Subject: "glue",
+		RefreshLifetime: want.Refresh.Lifetime, RefreshMax: want.Refresh.MaxLifetime, Type: "JWT", Algorithm: "RS256", Subject: "glue",
 	}}
 	equal(t, want, c)
 	rows := printed(t, c)

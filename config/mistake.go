@@ -100,6 +100,16 @@ func (c *Config) checkListeners(given map[string]value) error {
 	return setting{key: "admin_listen"}.mistake(v, errors.New("is the address of listen too: give it another port"))
 }
 
+// checkRotation refuses a rotation that would begin before the last one is through.
+func (c *Config) checkRotation(given map[string]value) error {
+	const key = "keys.rotate_every"
+	least := 2*c.Keys.JWKSCache + 2*time.Second
+	if c.Keys.RotateEvery == 0 || c.Keys.RotateEvery >= least {
+		return nil
+	}
+	return setting{key: key}.mistake(given[key], fmt.Errorf("is too short beside keys.jwks_cache: write %s or more, or 0s for never", least))
+}
+
 // notBoth refuses a secret that is given itself and by a file.
 func notBoth(given map[string]value, key, fileKey string) error {
 	itself, one := given[key]

@@ -11,7 +11,7 @@ import (
 	"github.com/glueauth/glueauth/server"
 )
 
-// management is the API that shows sessions and ends them. Whoever is asked about stands in the body, so that neither
+// management is the API that shows sessions and ends them, and shows the keys. Whoever is asked about stands in the body, so that neither
 // addresses nor tokens land in URLs and access logs.
 type management struct {
 	inspector *server.Inspector
@@ -34,6 +34,7 @@ func managementRoutes(c Config, fail *failures) []route {
 		return route{paths: []string{path}, methods: []string{http.MethodPost}, serve: serve}
 	}
 	return []route{
+		keysRoute(m, c),
 		post("/sessions/list", manage(m, i.List)),
 		post("/sessions/show", manage(m, i.Show)),
 		post("/sessions/revoke", manage(m, i.Revoke)),

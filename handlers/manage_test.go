@@ -48,6 +48,7 @@ func openBackOffice(t *testing.T, bearer secret.Text) *backOffice {
 	if err != nil {
 		t.Fatal(err)
 	}
+	x.config = c
 	o := &backOffice{shop: x, public: x.address}
 	x.address = x.listen(t, handlers.Admin(c))
 	return o

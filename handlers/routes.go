@@ -40,6 +40,8 @@ type Config struct {
 
 	Inspector   *server.Inspector // of the management API, see Admin; Public needs none
 	AdminSecret secret.Text       // its bearer secret; empty: there is no such API
+	Keys        func() []Key      // what it tells of the signing keys, but who reads them; nil: nothing
+	KeyReaders  *KeyReaders       // who reads the key set, of one Public and its Admin; nil: nobody is remembered
 }
 
 // Public returns what clients and gateways reach: sign-in and sign-out, questions about tokens, the key set, the metadata and
@@ -64,7 +66,7 @@ func Public(c Config) (http.Handler, error) {
 	described := about.below(append([]route{
 		{paths: []string{pathToken, pathToken + "/"}, methods: []string{http.MethodPost}, serve: core.serve(core.token)},
 		{paths: []string{pathRevoke, pathRevoke + "/"}, methods: []string{http.MethodPost}, serve: core.serve(core.revoke)},
-		{paths: []string{pathJWKS}, methods: read(), serve: jwksHandler{c.JWKS, c.JWKSMaxAge}.serve},
+		{paths: []string{pathJWKS}, methods: read(), serve: jwksHandler{c.JWKS, c.JWKSMaxAge, c.KeyReaders, c.Now}.serve},
 	}, introspectionRoutes(c, fail)...))
 	return newRouter(c, fail, slices.Concat(described, about.routes(), verificationRoutes(c, fail), []route{
 		{paths: []string{"/livez", "/healthz"}, methods: read(), serve: serveLive, quiet: true},

@@ -224,7 +224,7 @@ var fixtures = sync.OnceValues(func() (fixture, error) {
 	if err := os.WriteFile(filepath.Join(dir, "key.pem"), key, 0o600); err != nil {
 		return fixture{}, err
 	}
-	ring, err := keys.Open(dir)
+	ring, err := keys.Open(keys.Options{Dir: dir, Now: time.Now})
 	if err != nil {
 		return fixture{}, err
 	}

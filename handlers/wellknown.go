@@ -9,12 +9,17 @@ import (
 
 // jwksHandler is GET /.well-known/jwks.json (RFC 7517 §5).
 type jwksHandler struct {
-	keys   func() (body []byte, etag string)
-	maxAge time.Duration
+	keys    func() (body []byte, etag string)
+	maxAge  time.Duration
+	readers *KeyReaders
+	now     func() time.Time
 }
 
 func (h jwksHandler) serve(w http.ResponseWriter, r *http.Request) {
 	body, etag := h.keys()
+	if r.Method == http.MethodGet {
+		h.readers.note(r, body, etag, h.now())
+	}
 	header := w.Header()
 	header.Del("Pragma")
 	header.Set("Cache-Control", "public, max-age="+strconv.FormatInt(int64(h.maxAge/time.Second), 10))

@@ -41,6 +41,7 @@ type Client struct {
 	RefreshUntil   func(time.Time) time.Time // expiry of a refresh token that is made then
 	MaxLife        func(time.Time) time.Time // absolute end of a session that starts then
 	TokenType      string                    // the JWT's typ: JWT or at+jwt
+	Algorithm      string                    // the JWT's alg, out of keys.Algorithms; empty: the first of them
 	Subject        SubjectForm
 	Claims         []string // extra flat claims, out of ExtraClaims
 	// RefreshExpiry has answers say for how long their refresh token is good.

@@ -199,7 +199,7 @@ func (n issuance) mint(token refreshToken, scopes []string, sub string) (oauth2.
 	if err != nil {
 		return nil, refuse(Internal, err)
 	}
-	signed, err := n.config.Keys.Sign(client.TokenType, claims)
+	signed, err := n.config.Keys.SignAs(client.Algorithm, client.TokenType, claims)
 	if err != nil {
 		return nil, refuse(Internal, fmt.Errorf("sign access token: %w", err))
 	}

@@ -45,7 +45,7 @@ var (
 	errExpired = errors.New("refresh token expired")
 	// errOtherClient is of a shop's token only; that one of ours is another client's, the store says.
 	errOtherClient = errors.New("refresh token of another client")
-	errNewerKey    = errors.New("refresh token made with a newer mac key than this process has: raise refresh.mac_key")
+	errNewerKey    = errors.New("refresh token made with a newer mac key than this process has: raise refresh.mac_key, or start it again with the newest master key")
 )
 
 // name returns the name of the session's record.
@@ -54,15 +54,19 @@ func (t refreshToken) name() store.SessionName {
 	return store.SessionName(sum[:16])
 }
 
-// codec writes and reads refresh tokens. It writes with its newest key and reads with all of them, so that the number can
+// codec writes and reads refresh tokens. It writes with one key and reads with all of them, so that the number can
 // be raised replica by replica: what a replica ahead has written is no verdict for one behind ([errNewerKey]), and what was
 // written before dies by its own expiry, one lifetime later.
-type codec struct{ keys [][]byte } // the key of number n is keys[n-1]
+type codec struct {
+	keys   [][]byte // the key of number n is keys[n-1]
+	number byte     // of the key that it writes with
+}
 
-// newCodec returns a codec that writes with the key of this number, 1 to 255.
+// newCodec returns a codec that writes with the key of this number, 1 to 255. It reads those of the newest master key too, so
+// that no process meets a token that it cannot read once all of them have that key.
 func newCodec(master *keys.Master, number byte) (codec, error) {
-	var c codec
-	for n := range number {
+	c := codec{number: number}
+	for n := range max(number, master.Number()) {
 		key, err := master.Derive(macKeyPurpose, n+1, derivedKeyBytes)
 		if err != nil {
 			return codec{}, err
@@ -74,13 +78,12 @@ func newCodec(master *keys.Master, number byte) (codec, error) {
 
 func (c codec) encode(t refreshToken) secret.Text {
 	b := make([]byte, 0, refreshBody+refreshMAC)
-	number := byte(len(c.keys)) //nolint:gosec // at most 255
-	b = append(b, number, byte(t.subject.Kind))
+	b = append(b, c.number, byte(t.subject.Kind))
 	b = binary.BigEndian.AppendUint64(b, uint64(t.subject.ID)) //nolint:gosec // the same 64 bits back and forth
 	b = append(b, t.session[:]...)
 	b = binary.BigEndian.AppendUint32(b, t.generation)
 	b = binary.BigEndian.AppendUint32(b, uint32(t.expiresAt.Unix())) //nolint:gosec // up to the year 2106
-	b = append(b, c.mac(number, b)...)
+	b = append(b, c.mac(c.number, b)...)
 	return secret.Text(refreshPrefix + base64.RawURLEncoding.EncodeToString(b))
 }
 

@@ -118,7 +118,7 @@ func testKeys(tb testing.TB) *keys.Ring {
 	if err := os.WriteFile(filepath.Join(dir, "test.pem"), pem, 0o600); err != nil {
 		tb.Fatal(err)
 	}
-	ring, err := keys.Open(dir)
+	ring, err := keys.Open(keys.Options{Dir: dir, Now: time.Now})
 	if err != nil {
 		tb.Fatal(err)
 	}
