@@ -45,11 +45,12 @@ func (d *doctor) checkMaster() finding {
 // checkSigning looks at the keys as the start does, the shop's own in the settings among them.
 func (d *doctor) checkSigning() finding {
 	dir := d.cfg.Keys.Dir
-	shop, err := shopKey(d.cfg)
+	options, err := ringOptions(d.cfg)
 	if err != nil {
 		return failed(signingCheck, err)
 	}
-	ring, err := keys.OpenWithShop(dir, shop)
+	shop := options.Shop
+	ring, err := keys.Open(options)
 	switch {
 	case errors.Is(err, keys.ErrNoKeys) && !inData(d.cfg, dir):
 		return broken(signingCheck, "put the key there with `glueauth keys import` or `glueauth keys generate`", "there is none in %s", dir)

@@ -98,7 +98,7 @@ func (d *doctor) checkSessionFile(ctx context.Context) finding {
 	}
 	defer file.Close() //nolint:errcheck // it was only read
 	if d.master != nil {
-		mark, err := masterMark(d.master)
+		mark, err := masterMark(d.master, 1)
 		if err == nil {
 			err = file.Fits(ctx, mark)
 		}

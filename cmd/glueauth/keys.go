@@ -1,49 +1,25 @@
 package main
 
 import (
-	"cmp"
 	"crypto/rand"
 	"errors"
 	"fmt"
 	"path/filepath"
-	"text/tabwriter"
 
 	"github.com/spf13/cobra"
 
-	"github.com/glueauth/glueauth/config"
 	"github.com/glueauth/glueauth/keys"
 	"github.com/glueauth/glueauth/store/sqlitefile"
 )
 
 func (p process) keysCommand() *cobra.Command {
-	return p.group("keys", "Look at the signing keys and make new ones", p.keysListCommand(), p.keysGenerateCommand(), p.keysImportCommand(), p.keysExportCommand(), p.keysAcceptMasterCommand())
-}
-
-func (p process) keysListCommand() *cobra.Command {
-	return &cobra.Command{
-		Use: "list", Short: "List the signing keys", Args: cobra.NoArgs,
-		RunE: func(cmd *cobra.Command, _ []string) error {
-			ring, err := p.ring(cmd)
-			if err != nil {
-				return err
-			}
-			tab := tabwriter.NewWriter(p.stdout, 0, 0, 2, ' ', 0)
-			_, _ = fmt.Fprintln(tab, "KID\tBITS\tFILE\tSIGNS") // errors come back from Flush
-			for _, k := range ring.List() {
-				signs := "no"
-				if k.Signing {
-					signs = "yes"
-				}
-				_, _ = fmt.Fprintf(tab, "%s\t%d\t%s\t%s\n", k.Kid, k.Bits, cmp.Or(k.File, "(keys.shop_private)"), signs)
-			}
-			return tab.Flush()
-		},
-	}
+	return p.group("keys", "Look at the signing keys and make new ones", p.keysListCommand(), p.keysRotateCommand(),
+		p.keysWithdrawCommand(), p.keysGenerateCommand(), p.keysImportCommand(), p.keysExportCommand(), p.keysAcceptMasterCommand())
 }
 
 func (p process) keysGenerateCommand() *cobra.Command {
 	return &cobra.Command{
-		Use: "generate", Short: "Add a signing key; the first one signs, a further one is published only", Args: cobra.NoArgs,
+		Use: "generate", Short: "Add an RSA key; the first one signs, a further one is published only (see rotate)", Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			cfg, err := p.load(cmd)
 			if err != nil {
@@ -67,7 +43,7 @@ func (p process) keysExportCommand() *cobra.Command {
 	cmd := &cobra.Command{
 		Use: "export", Short: "Print public keys, for gateways and shops that check tokens", Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			ring, err := p.ring(cmd)
+			ring, _, err := p.ring(cmd)
 			if err != nil {
 				return err
 			}
@@ -82,32 +58,6 @@ func (p process) keysExportCommand() *cobra.Command {
 	cmd.Flags().StringVar(&format, "format", "pem", "pem, spki (DER in base64) or jwks")
 	cmd.Flags().StringVar(&kid, "kid", "", "the key to print; without it the signing key, or all in a JWK set")
 	return cmd
-}
-
-// ring opens the signing keys that the settings name. It makes nothing.
-func (p process) ring(cmd *cobra.Command) (*keys.Ring, error) {
-	cfg, err := p.load(cmd)
-	if err != nil {
-		return nil, err
-	}
-	return openRing(cfg)
-}
-
-func openRing(cfg *config.Config) (*keys.Ring, error) {
-	shop, err := shopKey(cfg)
-	if err != nil {
-		return nil, err
-	}
-	return keys.OpenWithShop(cfg.Keys.Dir, shop)
-}
-
-// shopKey returns the shop's key that the settings name, nil for none.
-func shopKey(cfg *config.Config) (*keys.ShopKey, error) {
-	shop, err := keys.ReadShopKey(cfg.Keys.ShopPrivate, cfg.Keys.ShopPublic)
-	if err != nil {
-		return nil, fmt.Errorf("keys.shop_private, keys.shop_public: %w", err)
-	}
-	return shop, nil
 }
 
 func (p process) keysAcceptMasterCommand() *cobra.Command {

@@ -42,22 +42,27 @@ func (p process) keysImportCommand() *cobra.Command {
 			if err != nil {
 				return err
 			}
-			return p.importKey(cfg.Keys.Dir, shop, sign)
+			options, err := ringOptions(cfg)
+			if err != nil {
+				return err
+			}
+			options.Shop = shop
+			return p.importKey(options, sign)
 		},
 	}
 	cmd.Flags().StringVar(&private, "file", "", "file of the shop's private key, - for standard input")
 	cmd.Flags().StringVar(&public, "public", "", "file of the shop's public key, - for standard input: the two must be a pair")
-	cmd.Flags().BoolVar(&sign, "sign", false, "the key signs from the next start on, whatever signs now")
+	cmd.Flags().BoolVar(&sign, "sign", false, "the key signs at once, whatever signs now")
 	return cmd
 }
 
 // importKey prints the kid, as generate does, and to stderr what became of the key.
-func (p process) importKey(dir string, shop *keys.ShopKey, sign bool) error {
-	added, err := keys.Import(dir, shop, sign)
+func (p process) importKey(options keys.Options, sign bool) error {
+	added, err := keys.Import(options, sign)
 	if err != nil {
 		return err
 	}
-	ring, err := keys.Open(dir)
+	ring, err := keys.Open(options)
 	if err != nil {
 		return err
 	}
@@ -65,25 +70,27 @@ func (p process) importKey(dir string, shop *keys.ShopKey, sign bool) error {
 	if !added {
 		news = "it is there already"
 	}
-	if signing := ring.List()[0].Kid; signing != shop.Kid() {
+	if signing := ring.List()[0].Kid; signing != options.Shop.Kid() {
 		signs = fmt.Sprintf("%s goes on signing; with --sign this one would", signing)
 	}
-	_, _ = fmt.Fprintf(p.stderr, "%s; %s; servers read their keys at start\n", news, signs)
-	_, err = fmt.Fprintln(p.stdout, shop.Kid())
+	_, _ = fmt.Fprintf(p.stderr, "%s; %s; running servers follow\n", news, signs)
+	_, err = fmt.Fprintln(p.stdout, options.Shop.Kid())
 	return err
 }
 
 // keepShopKey puts the key of the settings, where it signs for want of another, into the folder before another comes there:
 // a new key would sign at once, before anybody knows it.
 func keepShopKey(cfg *config.Config) error {
-	if _, err := keys.Open(cfg.Keys.Dir); cfg.Keys.ShopPrivate == "" || !errors.Is(err, keys.ErrNoKeys) {
-		return nil
-	}
-	shop, err := shopKey(cfg)
+	options, err := ringOptions(cfg)
 	if err != nil {
 		return err
 	}
-	_, err = keys.Import(cfg.Keys.Dir, shop, false)
+	folder := options
+	folder.Shop = nil
+	if _, err := keys.Open(folder); cfg.Keys.ShopPrivate == "" || !errors.Is(err, keys.ErrNoKeys) {
+		return nil
+	}
+	_, err = keys.Import(options, false)
 	return err
 }
 

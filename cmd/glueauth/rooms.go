@@ -69,10 +69,14 @@ func openRooms(ctx context.Context, cfg *config.Config, metrics *handlers.Metric
 	if r.master, err = openMaster(cfg, logger); err != nil {
 		return nil, err
 	}
+	if newest := int(r.master.Number()); newest > 1 && newest > cfg.Refresh.MACKey {
+		logger.WarnContext(ctx, "the newest master key makes nothing yet: once every server has read it, set refresh.mac_key", "refresh.mac_key", newest)
+	}
 	if r.keys, err = openKeys(cfg, logger); err != nil {
 		return nil, err
 	}
 	logger.InfoContext(ctx, "signing", "kid", r.keys.List()[0].Kid, "published", len(r.keys.List()))
+	r.chores = append(r.chores, chore{followKeysEvery, newKeyKeeper(r.keys, cfg.Keys.RotateEvery, logger).step})
 	open := func(path string) (*sqlitefile.File, error) { return r.openFile(ctx, cfg, path, logger) }
 	if err := r.openCustomers(ctx, cfg, open, logger); err != nil {
 		return nil, err
@@ -100,7 +104,7 @@ func (r *rooms) openEmbedded(ctx context.Context, cfg *config.Config, logger *sl
 			return err
 		}
 	}
-	mark, err := masterMark(r.master)
+	mark, err := masterMark(r.master, 1) // the oldest, which stays
 	if err != nil {
 		return err
 	}
@@ -130,15 +134,21 @@ func (r *rooms) openRedis(ctx context.Context, cfg *config.Config, metrics *hand
 		logger.WarnContext(ctx, "the state of redis is not known yet", "error", err)
 	}
 	r.chores = append(r.chores, chore{guardEvery, r.guard.look})
-	mark, err := masterMark(r.master)
-	if err != nil {
-		return err
+	fingerprint := redisstore.Fingerprint{Customers: r.customersID}
+	for _, number := range r.master.Numbers() {
+		mark, err := masterMark(r.master, number)
+		if err != nil {
+			return err
+		}
+		fingerprint.Masters = append(fingerprint.Masters, fmt.Sprintf("%d:%x", number, mark))
 	}
-	fingerprint := redisstore.Fingerprint{Masters: []string{fmt.Sprintf("1:%x", mark)}, Customers: r.customersID}
-	for _, key := range r.keys.List() {
-		fingerprint.SigningKeys = append(fingerprint.SigningKeys, key.Kid)
+	agree := func(ctx context.Context) error {
+		now := fingerprint
+		for _, key := range r.keys.List() { // those that are gone too: others may not know it yet
+			now.SigningKeys = append(now.SigningKeys, key.Kid)
+		}
+		return sessions.Agree(ctx, now)
 	}
-	agree := func(ctx context.Context) error { return sessions.Agree(ctx, fingerprint) }
 	r.chores = append(r.chores, chore{agreeEvery, agree})
 	return agree(ctx)
 }
@@ -197,32 +207,9 @@ func openMaster(cfg *config.Config, logger *slog.Logger) (*keys.Master, error) {
 	return keys.OpenMaster(path)
 }
 
-// masterMark is by which a store knows a master key again. It tells nothing about the key.
-func masterMark(master *keys.Master) ([]byte, error) { return master.Derive("fingerprint", 1, 16) }
-
-func openKeys(cfg *config.Config, logger *slog.Logger) (*keys.Ring, error) {
-	dir := cfg.Keys.Dir
-	shop, err := shopKey(cfg)
-	if err != nil {
-		return nil, err
-	}
-	ring, err := keys.OpenWithShop(dir, shop)
-	if err == nil && shop != nil && ring.List()[0].Kid != shop.Kid() {
-		logger.Warn("the shop's key verifies but another one signs: a shop that knows its own only refuses our tokens; glueauth keys import --sign changes that",
-			"shop", shop.Kid(), "signing", ring.List()[0].Kid)
-	}
-	if !errors.Is(err, keys.ErrNoKeys) {
-		return ring, err
-	}
-	if !inData(cfg, dir) {
-		return nil, err
-	}
-	kid, err := keys.Create(dir, rand.Reader)
-	if err != nil {
-		return nil, err
-	}
-	logger.Info("made a signing key", "folder", dir, "kid", kid)
-	return keys.Open(dir)
+// masterMark is by which a store knows a master key again, the one that counts from a number on. It tells nothing about it.
+func masterMark(master *keys.Master, number byte) ([]byte, error) {
+	return master.Derive("fingerprint", number, 16)
 }
 
 // coreConfig is the settings and the rooms as the authorization core wants them.
@@ -236,7 +223,7 @@ func coreConfig(cfg *config.Config, r *rooms, event func(context.Context, server
 		list = append(list, server.Client{
 			ID: c.ID, Secret: c.Secret, Introspect: c.Introspect, Dialect: server.Dialect(c.Dialect), Scopes: c.Scopes,
 			AccessLifetime: c.AccessLifetime, RefreshUntil: c.RefreshLifetime.After, MaxLife: c.RefreshMax.After, RefreshExpiry: c.RefreshExpiry,
-			TokenType: c.Type, Subject: server.SubjectForm(c.Subject), Claims: c.Claims,
+			TokenType: c.Type, Algorithm: c.Algorithm, Subject: server.SubjectForm(c.Subject), Claims: c.Claims,
 		})
 	}
 	return server.Config{

@@ -60,7 +60,7 @@ func (p process) root() *cobra.Command {
 	root.SetOut(p.stdout)
 	root.SetErr(p.stderr)
 	config.Flags(root.PersistentFlags())
-	root.AddCommand(p.serveCommand(), p.customersCommand(), p.sessionsCommand(), p.keysCommand(), p.configCommand(), p.doctorCommand(), p.healthcheckCommand(), p.versionCommand())
+	root.AddCommand(p.serveCommand(), p.customersCommand(), p.sessionsCommand(), p.keysCommand(), p.masterKeyCommand(), p.configCommand(), p.doctorCommand(), p.healthcheckCommand(), p.versionCommand())
 	return root
 }
 

@@ -20,7 +20,6 @@ import (
 
 const (
 	requestDeadline = 5 * time.Second
-	jwksMaxAge      = time.Hour
 	sampleEvery     = time.Minute
 )
 
@@ -46,11 +45,12 @@ func serve(ctx context.Context, cfg *config.Config, stdout, stderr io.Writer) er
 	}
 	var draining atomic.Bool
 	web := handlers.Config{
-		Server: core, JWKS: rooms.keys.JWKS, JWKSMaxAge: jwksMaxAge, CORSOrigins: cfg.CORS.Origins,
+		Server: core, JWKS: rooms.keys.JWKS, JWKSMaxAge: cfg.Keys.JWKSCache, CORSOrigins: cfg.CORS.Origins,
 		Ready: rooms.ping, Stopping: draining.Load,
 		Logger: logger, Random: rand.Reader, Now: time.Now, Deadline: requestDeadline, Metrics: metrics,
 		PEM:          func() ([]byte, error) { return publicKeys(rooms.keys) },
 		Introspector: introspector, Inspector: inspector, AdminSecret: cfg.AdminSecret,
+		Keys: keyView(rooms.keys), KeyReaders: &handlers.KeyReaders{},
 	}
 	if rooms.guard != nil {
 		web.Warnings = rooms.guard.warnings

@@ -53,7 +53,7 @@ func preflight(cfg *config.Config) error {
 			return fmt.Errorf("master_key: %w", err)
 		}
 	}
-	if _, err := shopKey(cfg); err != nil {
+	if _, err := ringOptions(cfg); err != nil {
 		return err
 	}
 	if cfg.Customers.URL != "" {

@@ -15,13 +15,14 @@ type report struct {
 	took           time.Duration
 	faults         []string
 	tally          *tally
+	gateway        *gateway
 	limited        []string
 	falseSignOuts  int
 	uncaughtThefts int
 }
 
 func newReport(store string, s settings, w *world, faults []string, took time.Duration, all []traits) *report {
-	r := &report{store: store, size: s, took: took, faults: faults, tally: &w.tally}
+	r := &report{store: store, size: s, took: took, faults: faults, tally: &w.tally, gateway: w.gateway}
 	for _, t := range all {
 		if t.limit && !slices.Contains(r.limited, t.population) {
 			r.limited = append(r.limited, t.population)
@@ -54,6 +55,7 @@ func (r *report) rows() []row {
 	add("clients × tabs, days", fmt.Sprintf("%d × %d, %d", r.size.clients, tabs, r.size.days))
 	add("**false sign-outs**", fmt.Sprintf("**%d**", r.falseSignOuts))
 	add("**uncaught thefts**", fmt.Sprintf("**%d**", r.uncaughtThefts))
+	add("**failed validations** at a gateway that keeps the key set", fmt.Sprintf("**%d** of %d", r.gateway.failed, r.gateway.checked))
 	add("refreshes by owners", r.sum("refreshes"))
 	for _, when := range []string{"at once", "within a minute", "hours later", "days later"} {
 		add("lost answers, asked again "+when, r.sum("lost answers, asked again "+when))

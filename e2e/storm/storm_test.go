@@ -1,9 +1,11 @@
 package storm_test
 
 import (
+	"cmp"
 	"flag"
 	"fmt"
 	"os"
+	"slices"
 	"testing"
 	"time"
 
@@ -56,8 +58,9 @@ func storm(t *testing.T, kind string, s settings) *report {
 	w.open()
 	t.Cleanup(w.close)
 
-	faults := append(w.interruptions(horizon), w.store.faults(t, stall, span)...)
-	plan := &schedule{clock: c, faults: faults, daily: func() { w.store.sweep(t) }}
+	faults := slices.Concat(w.interruptions(horizon), w.rotations(horizon), w.store.faults(t, stall, span))
+	slices.SortStableFunc(faults, func(a, b fault) int { return cmp.Compare(a.at, b.at) })
+	plan := &schedule{clock: c, faults: faults, daily: func() { w.store.sweep(t); w.keepKeys() }}
 	for i, traits := range all {
 		plan.clients = append(plan.clients, newClient(w, i, s.seed, horizon, traits))
 	}
@@ -78,8 +81,9 @@ func (w *world) interruptions(horizon int64) []fault {
 	heal := func() {}
 	return []fault{
 		{restart, "restart of everything", w.close},
-		{restart + 2*grid, "its end, the servers' clocks the other way round", func() {
+		{restart + 2*grid, "its end, the servers' clocks the other way round, and a new master key", func() {
 			w.skew = -w.skew
+			w.rotateMaster()
 			w.open()
 		}},
 		{outage, "the store is unavailable", func() { heal = w.store.outage(w.t) }},
@@ -123,6 +127,9 @@ func (r *report) judge(t *testing.T) {
 		if r.tally.get(name) == 0 {
 			t.Errorf("no event %q: the storm is too weak to prove anything", name)
 		}
+	}
+	if g := r.gateway; g.failed != 0 || g.checked == 0 || len(g.signed) < 4 {
+		t.Errorf("%d of %d access tokens failed at the gateway, signed by %d keys; want 0 of many by 4 or more", g.failed, g.checked, len(g.signed))
 	}
 	for _, what := range []string{"not served", "late answers", "thefts", "sign-outs after a theft"} {
 		if r.sum(what) == 0 {

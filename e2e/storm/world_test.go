@@ -20,7 +20,6 @@ import (
 	"testing"
 	"time"
 
-	"github.com/glueauth/glueauth/config/secret"
 	"github.com/glueauth/glueauth/handlers"
 	"github.com/glueauth/glueauth/keys"
 	"github.com/glueauth/glueauth/server"
@@ -63,9 +62,9 @@ type world struct {
 	clock   *clock
 	store   backend
 	refresh server.RefreshPolicy
-	master  *keys.Master
-	ring    *keys.Ring
 	dir     string
+	rings   [3]*keys.Ring // of the servers; they share one folder
+	gateway *gateway
 	ahead   atomic.Int64 // the store's clock
 	skew    int64        // of the servers' clocks
 	tally   tally
@@ -85,11 +84,10 @@ func newWorld(t *testing.T, c *clock, customers int, policy server.RefreshPolicy
 	t.Cleanup(w.http.CloseIdleConnections)
 	key, err := os.ReadFile("../../keys/testdata/test-key.pem")
 	w.check(err)
-	w.check(os.WriteFile(filepath.Join(w.dir, "key.pem"), key, 0o600))
-	w.ring, err = keys.Open(w.dir)
-	w.check(err)
-	w.master, err = keys.ParseMaster(secret.Text(strings.Repeat("5a", 32)))
-	w.check(err)
+	w.check(os.Mkdir(w.keyFolder(), 0o700))
+	w.check(os.WriteFile(filepath.Join(w.keyFolder(), "key.pem"), key, 0o600))
+	w.check(os.WriteFile(w.masterFile(), []byte(strings.Repeat("5a", 32)), 0o600))
+	w.gateway = &gateway{world: w, signed: map[string]int{}}
 	file := w.customers(true)
 	all := sqlstore.New(file, w.now(0), rand.Reader)
 	for i := range customers {
@@ -142,14 +140,19 @@ func (w *world) serve(number int, people server.Customers, sessions server.Sessi
 	now := w.now([]int64{w.skew, -w.skew, 0}[number])
 	logger, metrics := slog.New(slog.DiscardHandler), handlers.NewMetrics()
 	count := handlers.Events(logger, metrics)
+	var err error
+	w.rings[number], err = keys.Open(keys.Options{Dir: w.keyFolder(), Now: now, Random: rand.Reader, Cache: keySetLife, Lifetime: accessLife})
+	w.check(err)
+	master, err := keys.OpenMaster(w.masterFile())
+	w.check(err)
 	core, err := server.New(server.Config{
 		Clients: []server.Client{{
-			ID: "frontend", Dialect: server.Glue, Scopes: []string{"customer"}, AccessLifetime: 8 * time.Hour,
+			ID: "frontend", Dialect: server.Glue, Scopes: []string{"customer"}, AccessLifetime: accessLife,
 			RefreshUntil: func(t time.Time) time.Time { return t.UTC().AddDate(0, 1, 0) },
 			MaxLife:      func(t time.Time) time.Time { return t.UTC().AddDate(1, 0, 0) },
 			TokenType:    "JWT", Subject: server.SubjectGlue,
 		}},
-		Customers: people, Sessions: sessions, Keys: w.ring, Master: w.master, Refresh: w.refresh,
+		Customers: people, Sessions: sessions, Keys: w.rings[number], Master: master, Refresh: w.refresh,
 		PasswordWorkers: 2, Now: now, Random: rand.Reader,
 		Event: func(ctx context.Context, e server.Event) {
 			count(ctx, e)
@@ -158,7 +161,7 @@ func (w *world) serve(number int, people server.Customers, sessions server.Sessi
 	})
 	w.check(err)
 	public, err := handlers.Public(handlers.Config{
-		Server: core, JWKS: w.ring.JWKS, JWKSMaxAge: time.Hour, Logger: logger, Random: rand.Reader, Now: now,
+		Server: core, JWKS: w.rings[number].JWKS, JWKSMaxAge: keySetLife, Logger: logger, Random: rand.Reader, Now: now,
 		Deadline: 5 * time.Second, Metrics: metrics,
 	})
 	w.check(err)
@@ -224,11 +227,15 @@ func (w *world) post(from device, number int, form url.Values) answer {
 	}
 	defer func() { _ = response.Body.Close() }()
 	var body struct {
-		Token string `json:"refresh_token"`
+		Token  string `json:"refresh_token"`
+		Access string `json:"access_token"`
 	}
 	text, err := io.ReadAll(response.Body)
 	if err != nil || json.Unmarshal(text, &body) != nil {
 		return answer{}
+	}
+	if body.Access != "" {
+		w.gateway.check(number, body.Access)
 	}
 	return answer{response.StatusCode, body.Token}
 }

@@ -1,0 +1,105 @@
+package main
+
+import (
+	"cmp"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+	"text/tabwriter"
+
+	"github.com/spf13/cobra"
+
+	"github.com/glueauth/glueauth/config"
+	"github.com/glueauth/glueauth/handlers"
+)
+
+func (p process) keysListCommand() *cobra.Command {
+	return &cobra.Command{
+		Use: "list", Short: "List the signing keys, their states, and who has fetched them", Args: cobra.NoArgs,
+		Long: "List the signing keys and their states:\n\n" +
+			"  announced  published, signs at the time under UNTIL\n" +
+			"  signing    signs the tokens of clients with its algorithm\n" +
+			"  retired    published until the last token that it has signed has expired\n" +
+			"  gone       neither published nor accepted\n" +
+			"  published  outside the schedule: accepted until its file is taken away\n\n" +
+			"With admin_secret set, the server on this machine is asked who has fetched each key since its start.",
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			ring, cfg, err := p.ring(cmd)
+			if err != nil {
+				return err
+			}
+			tab := tabwriter.NewWriter(p.stdout, 0, 0, 2, ' ', 0)
+			_, _ = fmt.Fprintln(tab, "KID\tALG\tBITS\tSTATE\tSINCE\tUNTIL\tFILE") // errors come back from Flush
+			for _, k := range ring.List() {
+				_, _ = fmt.Fprintf(tab, "%s\t%s\t%d\t%s\t%s\t%s\t%s\n",
+					k.Kid, k.Algorithm, k.Bits, k.State, stamp(k.Since), stamp(k.Until), cmp.Or(k.File, "(keys.shop_private)"))
+			}
+			if err := tab.Flush(); err != nil {
+				return err
+			}
+			return p.printReaders(cmd.Context(), cfg)
+		},
+	}
+}
+
+// printReaders prints who has fetched each key; where nobody can be asked, it says so on stderr.
+func (p process) printReaders(ctx context.Context, cfg *config.Config) error {
+	list, err := askForKeys(ctx, cfg)
+	if err != nil {
+		_, err = fmt.Fprintf(p.stderr, "who has fetched them is not known: %v\n", err)
+		return err
+	}
+	_, _ = fmt.Fprintln(p.stdout)
+	tab := tabwriter.NewWriter(p.stdout, 0, 0, 2, ' ', 0)
+	_, _ = fmt.Fprintln(tab, "FETCHED\tAT\tFROM\tBY")
+	for _, key := range list {
+		for _, r := range key.Readers {
+			_, _ = fmt.Fprintf(tab, "%s\t%s\t%s\t%s\n", key.Kid, stamp(r.At), r.Address, r.UserAgent)
+		}
+	}
+	return tab.Flush()
+}
+
+// askForKeys asks the server on this machine.
+func askForKeys(ctx context.Context, cfg *config.Config) ([]handlers.Key, error) {
+	switch {
+	case cfg.AdminSecret == "":
+		return nil, errors.New("set admin_secret, and the server on this machine is asked")
+	case cfg.AdminListen == "":
+		return nil, errors.New("set admin_listen, and the server on this machine is asked")
+	}
+	address, err := healthAddress(cfg)
+	if err != nil {
+		return nil, err
+	}
+	ctx, cancel := context.WithTimeout(ctx, healthDeadline)
+	defer cancel()
+	request, err := http.NewRequestWithContext(ctx, http.MethodGet, "http://"+address+"/keys", http.NoBody)
+	if err != nil {
+		return nil, fmt.Errorf("ask for the keys: %w", err)
+	}
+	request.Header.Set("Authorization", "Bearer "+cfg.AdminSecret.Reveal())
+	client := http.Client{
+		Transport:     &http.Transport{DisableKeepAlives: true}, // no proxy: this machine only
+		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
+	}
+	response, err := client.Do(request)
+	if err != nil {
+		return nil, fmt.Errorf("the server does not answer: %w", err)
+	}
+	defer response.Body.Close() //nolint:errcheck // it is only read
+	if response.StatusCode != http.StatusOK {
+		return nil, fmt.Errorf("the server on %s answered %s", address, response.Status)
+	}
+	var answer struct {
+		Keys []handlers.Key `json:"keys"`
+	}
+	const most = 1 << 20
+	if err := json.NewDecoder(io.LimitReader(response.Body, most)).Decode(&answer); err != nil {
+		return nil, fmt.Errorf("read the server's answer: %w", err)
+	}
+	return answer.Keys, nil
+}

@@ -1,0 +1,462 @@
+package e2e_test
+
+import (
+	"crypto"
+	"crypto/rsa"
+	"crypto/sha256"
+	"encoding/base64"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"maps"
+	"math/big"
+	"net/http"
+	"os"
+	"path/filepath"
+	"regexp"
+	"slices"
+	"strconv"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/coreos/go-oidc/v3/oidc"
+
+	"github.com/glueauth/glueauth/store/storetest"
+)
+
+// The settings of the rotation test, and what comes of them: a key is announced two seconds more ahead than others may
+// keep the key set, and stays two seconds longer than its tokens live.
+const (
+	rotationCache    = 2 * time.Second
+	rotationLifetime = 4 * time.Second
+	rotationSlack    = 2 * time.Second
+	rotationEvery    = 6 * time.Second
+)
+
+// jwkSet is a key set as a verifier has fetched it.
+type jwkSet struct {
+	keys  map[string]*rsa.PublicKey
+	until time.Time // for how long it may be kept
+}
+
+// fetchKeys fetches the key set and checks that it has public members only.
+func (p *process) fetchKeys() (jwkSet, error) {
+	a, err := p.get(p.public + "/.well-known/jwks.json")
+	if err != nil {
+		return jwkSet{}, err
+	}
+	var body struct {
+		Keys []map[string]string `json:"keys"`
+	}
+	if err := json.Unmarshal([]byte(a.body), &body); err != nil || a.status != http.StatusOK {
+		return jwkSet{}, fmt.Errorf("key set: %v %w", a, err)
+	}
+	maxAge := regexp.MustCompile(`max-age=(\d+)`).FindStringSubmatch(a.header.Get("Cache-Control"))
+	if maxAge == nil {
+		return jwkSet{}, fmt.Errorf("no max-age in %q", a.header.Get("Cache-Control"))
+	}
+	seconds, err := strconv.Atoi(maxAge[1])
+	if err != nil {
+		return jwkSet{}, err
+	}
+	set := jwkSet{map[string]*rsa.PublicKey{}, time.Now().Add(time.Duration(seconds) * time.Second)}
+	for _, k := range body.Keys {
+		if members := strings.Join(slices.Sorted(maps.Keys(k)), " "); members != "alg e kid kty n use" {
+			return jwkSet{}, fmt.Errorf("a key has the members %s", members)
+		}
+		n, err1 := base64.RawURLEncoding.DecodeString(k["n"])
+		e, err2 := base64.RawURLEncoding.DecodeString(k["e"])
+		if err := errors.Join(err1, err2); err != nil {
+			return jwkSet{}, err
+		}
+		set.keys[k["kid"]] = &rsa.PublicKey{N: new(big.Int).SetBytes(n), E: int(new(big.Int).SetBytes(e).Int64())}
+	}
+	return set, nil
+}
+
+// accessToken is a token with what a verifier reads in it.
+type accessToken struct {
+	text, kid string
+	expires   time.Time
+}
+
+func readToken(text string) (accessToken, error) {
+	part := strings.Split(text, ".")
+	if len(part) != 3 {
+		return accessToken{}, fmt.Errorf("%d parts", len(part))
+	}
+	var header struct {
+		Kid string `json:"kid"`
+	}
+	var claims struct {
+		Exp float64 `json:"exp"`
+	}
+	for i, to := range []any{&header, &claims} {
+		raw, err := base64.RawURLEncoding.DecodeString(part[i])
+		if err == nil {
+			err = json.Unmarshal(raw, to)
+		}
+		if err != nil {
+			return accessToken{}, err
+		}
+	}
+	return accessToken{text, header.Kid, time.Unix(int64(claims.Exp), 0)}, nil
+}
+
+// verify checks the signature by a set.
+func (s jwkSet) verify(token accessToken) error {
+	key, ok := s.keys[token.kid]
+	if !ok {
+		return fmt.Errorf("kid %s is not among %v", token.kid, slices.Collect(maps.Keys(s.keys)))
+	}
+	part := strings.Split(token.text, ".")
+	signature, err := base64.RawURLEncoding.DecodeString(part[2])
+	if err != nil {
+		return err
+	}
+	sum := sha256.Sum256([]byte(part[0] + "." + part[1]))
+	return rsa.VerifyPKCS1v15(key, crypto.SHA256, sum[:], signature)
+}
+
+// keyLife is what was seen of a key from outside.
+type keyLife struct {
+	published, unpublished time.Time // first and last time in a set
+	signed, last           time.Time // first and last token
+	modulus                string
+}
+
+// keyLives collects it.
+type keyLives struct {
+	mu  sync.Mutex
+	all map[string]*keyLife
+}
+
+func (l *keyLives) saw(t *testing.T, set jwkSet, token accessToken) {
+	t.Helper()
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	now := time.Now()
+	life := func(kid string) *keyLife {
+		if l.all[kid] == nil {
+			l.all[kid] = &keyLife{published: now}
+		}
+		return l.all[kid]
+	}
+	for kid, key := range set.keys {
+		k := life(kid)
+		k.unpublished = now
+		if text := key.N.String(); k.modulus != "" && k.modulus != text {
+			t.Errorf("the kid %s names another key than before", kid)
+		} else {
+			k.modulus = text
+		}
+	}
+	if token.kid != "" {
+		k := life(token.kid)
+		if k.signed.IsZero() {
+			k.signed = now
+		}
+		k.last = now
+	}
+}
+
+// TestKeysRotateUnderLoadAndNoVerifierSeesIt has three servers on one key folder rotate by themselves, three times.
+func TestKeysRotateUnderLoadAndNoVerifierSeesIt(t *testing.T) {
+	t.Parallel()
+	shared := filepath.Join(t.TempDir(), "keys")
+	settings := []string{
+		"GLUEAUTH_KEYS_DIR=" + shared, "GLUEAUTH_ACCESS_LIFETIME=" + rotationLifetime.String(),
+		"GLUEAUTH_KEYS_JWKS_CACHE=" + rotationCache.String(), "GLUEAUTH_KEYS_ROTATE_EVERY=" + rotationEvery.String(),
+	}
+	if r := finish(t, t.TempDir(), "", settings, "keys", "generate"); r.code != 0 {
+		t.Fatal(r.stderr)
+	}
+	lives := &keyLives{all: map[string]*keyLife{}}
+	replicas, all := make([]*process, 3), make([]*keyLoad, 3)
+	for i := range all {
+		dir := t.TempDir()
+		email := customers(t, dir, 1)[0]
+		replicas[i] = start(t, dir, settings...)
+		all[i] = &keyLoad{server: replicas[i], refresh: replicas[i].signIn(t, email).RefreshToken, replicas: replicas, lives: lives}
+	}
+	stop := make(chan struct{})
+	var running sync.WaitGroup
+	for _, load := range all {
+		running.Go(func() { load.run(t, stop) })
+	}
+	eventually(t, time.Minute, func() error { return threeHaveRetired(lives) })
+	close(stop)
+	running.Wait()
+	for _, load := range all {
+		if load.checks == 0 {
+			t.Error("a verifier has checked nothing")
+		}
+		t.Logf("%d checks", load.checks)
+	}
+	checkLives(t, lives)
+	if aside, err := filepath.Glob(filepath.Join(shared, "*.gone")); err != nil || len(aside) < 3 {
+		t.Errorf("%d files were put aside, %v", len(aside), err)
+	}
+	for _, p := range replicas {
+		if strings.Contains(p.stderr.String(), `"level":"ERROR"`) || strings.Contains(p.stderr.String(), "PRIVATE") {
+			t.Error(p.tail())
+		}
+	}
+}
+
+// keyLoad is a customer of one replica, and a verifier that fetches the key set from any of them and keeps it for as long as
+// it may, without ever asking again for a kid that it does not know.
+type keyLoad struct {
+	server   *process
+	refresh  string
+	replicas []*process
+	lives    *keyLives
+	set      jwkSet
+	alive    []accessToken // those that have not expired
+	checks   int
+}
+
+// run goes on until it is stopped, or the test has failed.
+func (l *keyLoad) run(t *testing.T, stop chan struct{}) {
+	t.Helper()
+	tick := time.NewTicker(80 * time.Millisecond)
+	defer tick.Stop()
+	for n := 0; ; n++ {
+		select {
+		case <-stop:
+			return
+		case <-tick.C:
+		}
+		if err := l.step(t, n); err != nil {
+			t.Error(err)
+			return
+		}
+	}
+}
+
+func (l *keyLoad) step(t *testing.T, n int) error {
+	t.Helper()
+	a, err := l.server.refresh(l.refresh)
+	if err == nil && a.status == http.StatusServiceUnavailable {
+		return nil // the disk is busy
+	}
+	if err != nil || a.status != http.StatusOK {
+		return fmt.Errorf("refresh: %v %w", a, err)
+	}
+	l.refresh = a.RefreshToken
+	token, err1 := readToken(a.AccessToken)
+	seen, err2 := l.replicas[n%len(l.replicas)].fetchKeys()
+	if err := errors.Join(err1, err2); err != nil {
+		return err
+	}
+	l.lives.saw(t, seen, token)
+	if !time.Now().Before(l.set.until) {
+		l.set = seen
+	}
+	l.alive = append(slices.DeleteFunc(l.alive, func(o accessToken) bool { return !time.Now().Before(o.expires) }), token)
+	for _, o := range []accessToken{token, l.alive[0], l.alive[n%len(l.alive)]} { // the newest, the oldest, and one between
+		if err := l.set.verify(o); err != nil && time.Now().Before(o.expires) {
+			t.Errorf("a token that expires in %s fails: %v", time.Until(o.expires), err)
+		}
+		l.checks++
+	}
+	return nil
+}
+
+// threeHaveRetired waits until three keys have signed and left.
+func threeHaveRetired(l *keyLives) error {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	left := 0
+	for _, k := range l.all {
+		if !k.last.IsZero() && time.Since(k.unpublished) > time.Second {
+			left++
+		}
+	}
+	if left < 3 {
+		return fmt.Errorf("%d keys of %d have left", left, len(l.all))
+	}
+	return nil
+}
+
+func checkLives(t *testing.T, l *keyLives) {
+	t.Helper()
+	const late = 2 * time.Second // of a machine that does other things too
+	keys := slices.SortedFunc(maps.Values(l.all), func(a, b *keyLife) int { return a.published.Compare(b.published) })
+	for i, k := range keys {
+		if k.last.IsZero() {
+			continue
+		}
+		t.Logf("key %d: signed %s after it was seen, for %s; left %s after its last token",
+			i, k.signed.Sub(k.published), k.last.Sub(k.signed), k.unpublished.Sub(k.last))
+		if i > 0 && k.signed.Sub(k.published) < rotationCache {
+			t.Errorf("key %d signed %s after it was seen, want %s or more", i, k.signed.Sub(k.published), rotationCache)
+		}
+		gone := time.Since(k.unpublished) > time.Second
+		if stayed := k.unpublished.Sub(k.last); gone && (stayed < rotationLifetime || stayed > rotationLifetime+rotationSlack+late) {
+			t.Errorf("key %d left %s after its last token, want %s and up to %s more", i, stayed, rotationLifetime, rotationSlack+late)
+		}
+	}
+}
+
+// publishes returns the kids of the key set.
+func (p *process) publishes(t *testing.T) string {
+	t.Helper()
+	set, err := p.fetchKeys()
+	if err != nil {
+		t.Fatal(err)
+	}
+	return strings.Join(slices.Sorted(maps.Keys(set.keys)), " ")
+}
+
+// signedBy waits until a customer's tokens are signed by a key.
+func (p *process) signedBy(t *testing.T, email, kid string) {
+	t.Helper()
+	eventually(t, 5*time.Second, func() error {
+		token, err := readToken(p.signIn(t, email).AccessToken)
+		if err != nil || token.kid != kid {
+			return fmt.Errorf("%s signs, want %s; %w", token.kid, kid, err)
+		}
+		return nil
+	})
+}
+
+func TestAServerFollowsItsKeyFolder(t *testing.T) {
+	t.Parallel()
+	dir := t.TempDir()
+	email := customers(t, dir, 1)[0]
+	p := start(t, dir)
+	first := p.publishes(t)
+	fresh := strings.TrimSpace(succeed(t, dir, "", "keys", "rotate"))
+	eventually(t, 5*time.Second, func() error {
+		if now := p.publishes(t); now == first || !strings.Contains(now, fresh) || !strings.Contains(now, first) {
+			return errors.New("the new key is not published")
+		}
+		return nil
+	})
+	p.signedBy(t, email, first)
+	const told = "the keys of before go on"
+	broken := write(t, filepath.Join(dir, "data", "keys"), "broken.pem", "half a key", 0o600)
+	eventually(t, 5*time.Second, func() error {
+		if !strings.Contains(p.stderr.String(), told) {
+			return errors.New("the broken file is not told")
+		}
+		return nil
+	})
+	p.signedBy(t, email, first)
+	if err := os.Remove(broken); err != nil {
+		t.Fatal(err)
+	}
+	p.signedBy(t, email, strings.TrimSpace(succeed(t, dir, "", "keys", "rotate", "--now")))
+	if n := strings.Count(p.stderr.String(), told); n != 1 {
+		t.Errorf("the broken file was told %d times", n)
+	}
+}
+
+func TestKeysListTellsWhoReads(t *testing.T) {
+	t.Parallel()
+	const secret = "GLUEAUTH_ADMIN_SECRET=0123456789abcdef0123456789abcdef"
+	dir := t.TempDir()
+	p := start(t, dir, secret)
+	first := p.publishes(t)
+	r, err := http.NewRequest(http.MethodGet, p.public+"/.well-known/jwks.json", nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	r.Header.Set("User-Agent", "gateway/1.2 \xff")
+	if a, err := p.do(r); err != nil || a.status != http.StatusOK {
+		t.Fatal(a, err)
+	}
+	fresh := strings.TrimSpace(succeed(t, dir, "", "keys", "rotate"))
+	ask := []string{secret, "GLUEAUTH_ADMIN_LISTEN=" + strings.TrimPrefix(p.admin, "http://")}
+	list := finish(t, dir, "", ask, "keys", "list")
+	if !regexp.MustCompile(regexp.QuoteMeta(first) + ` +\S+Z +127\.0\.0\.1 +gateway/1\.2 \?\n`).MatchString(list.stdout) {
+		t.Errorf("who has fetched the first key: %s%s", list.stdout, list.stderr)
+	}
+	if !strings.Contains(list.stdout, fresh) || regexp.MustCompile(regexp.QuoteMeta(fresh)+` .*gateway`).MatchString(list.stdout) {
+		t.Errorf("nobody has fetched the new key: %s", list.stdout)
+	}
+	if bare := finish(t, dir, "", nil, "keys", "list"); bare.code != 0 || !strings.Contains(bare.stderr, "set admin_secret") {
+		t.Errorf("without the secret: %+v", bare)
+	}
+}
+
+func TestEachClientHasItsOwnAlgorithm(t *testing.T) {
+	t.Parallel()
+	const issuer = "https://login.example"
+	algorithms := []string{"RS256", "PS256", "ES256", "EdDSA"}
+	dir := t.TempDir()
+	email := customers(t, dir, 1)[0]
+	settings := "issuer: " + issuer + "\nclients:\n"
+	for _, name := range algorithms {
+		settings += "  - {id: app-" + name + ", alg: " + name + ", subject: reference}\n"
+	}
+	p := start(t, dir, "--config="+write(t, dir, "glueauth.yaml", settings, 0o600))
+	ctx := oidc.ClientContext(t.Context(), p.client)
+	set := oidc.NewRemoteKeySet(ctx, p.public+"/.well-known/jwks.json")
+	for _, name := range algorithms {
+		a := p.must(t, "grant_type", "password", "username", email, "password", demoPassword, "client_id", "app-"+name)
+		for _, accepts := range algorithms {
+			verifier := oidc.NewVerifier(issuer, set, &oidc.Config{ClientID: "app-" + name, SupportedSigningAlgs: []string{accepts}})
+			if _, err := verifier.Verify(ctx, a.AccessToken); (err == nil) != (accepts == name) {
+				t.Errorf("a token of %s where %s is accepted: %v", name, accepts, err)
+			}
+		}
+	}
+}
+
+func TestMasterAndSigningKeyRotateServerByServerAndNobodyIsSignedOut(t *testing.T) {
+	t.Parallel()
+	url := storetest.Redis(t).URL()
+	dirs := []string{t.TempDir(), t.TempDir()}
+	emails := customers(t, dirs[0], 3)
+	options := [][]string{{"GLUEAUTH_REDIS=" + url}, append(shared(dirs[0]), "GLUEAUTH_REDIS="+url)}
+	all := []*process{start(t, dirs[0], options[0]...), start(t, dirs[1], options[1]...)}
+	var tokens []string
+	for _, email := range emails {
+		tokens = append(tokens, all[0].signIn(t, email).RefreshToken)
+	}
+	turns := func() {
+		t.Helper()
+		for i := range tokens {
+			for _, p := range all {
+				a := p.mustRefresh(t, tokens[i])
+				tokens[i] = a.RefreshToken
+				if token, err := readToken(a.AccessToken); err != nil || token.kid == "" {
+					t.Fatal(token, err)
+				}
+			}
+		}
+	}
+	restart := func(more ...string) {
+		t.Helper()
+		for i, p := range all {
+			p.stop(t)
+			all[i] = start(t, dirs[i], append(options[i], more...)...)
+			turns() // the other one has not been restarted yet
+		}
+	}
+	turns()
+	number := strings.TrimSpace(succeed(t, dirs[0], "", "master-key", "rotate"))
+	before := tokens[0]
+	restart()
+	for _, p := range all {
+		if !strings.Contains(p.stderr.String(), "set refresh.mac_key") {
+			t.Errorf("the second step is not told: %s", p.tail())
+		}
+	}
+	fresh := strings.TrimSpace(succeed(t, dirs[0], "", "keys", "rotate", "--now"))
+	turns()
+	restart("GLUEAUTH_REFRESH_MAC_KEY=" + number)
+	for _, p := range all {
+		p.signedBy(t, emails[0], fresh)
+		if n := p.events(t, "session_ended") + p.events(t, "refresh_refused"); n != 0 {
+			t.Errorf("%d sessions were ended or refused\n%s", n, p.tail())
+		}
+	}
+	if tokens[0][:8] == before[:8] { // grt_, the number and the kind of the subject
+		t.Errorf("the refresh tokens are made as before: %s", tokens[0][:8])
+	}
+}
