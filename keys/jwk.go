@@ -97,16 +97,42 @@ func (r *Ring) Export(format, kid string) ([]byte, error) {
 	if format == "jwks" {
 		return append(jwkSet(chosen), '\n'), nil
 	}
-	der, err := x509.MarshalPKIXPublicKey(chosen[0].public)
+	der, err := chosen[0].spki()
 	if err != nil {
-		return nil, fmt.Errorf("encode the public key %s: %w", chosen[0].kid, err)
+		return nil, err
 	}
 	switch format {
 	case "pem":
-		return pem.EncodeToMemory(&pem.Block{Type: "PUBLIC KEY", Bytes: der}), nil
+		return publicPEM(der), nil
 	case "spki":
 		return []byte(base64.StdEncoding.EncodeToString(der) + "\n"), nil
 	default:
 		return nil, fmt.Errorf("export format %q is unknown; use pem, spki or jwks", format)
 	}
+}
+
+// PEM returns all keys of [Ring.JWKS] in its order as [Ring.Export] returns one, those that are gone not among them.
+func (r *Ring) PEM() ([]byte, error) {
+	var all []byte
+	for _, k := range r.view().published {
+		der, err := k.spki()
+		if err != nil {
+			return nil, err
+		}
+		all = append(all, publicPEM(der)...)
+	}
+	return all, nil
+}
+
+// spki returns the public key in its DER form.
+func (k key) spki() ([]byte, error) {
+	der, err := x509.MarshalPKIXPublicKey(k.public)
+	if err != nil {
+		return nil, fmt.Errorf("encode the public key %s: %w", k.kid, err)
+	}
+	return der, nil
+}
+
+func publicPEM(der []byte) []byte {
+	return pem.EncodeToMemory(&pem.Block{Type: "PUBLIC KEY", Bytes: der})
 }

@@ -1,6 +1,7 @@
 package keys_test
 
 import (
+	"bytes"
 	"crypto/rand"
 	"encoding/json"
 	"errors"
@@ -101,6 +102,9 @@ func wantStates(tb testing.TB, ring *keys.Ring, want map[string]string) {
 	}
 	if err := json.Unmarshal(jwks(ring), &set); err != nil || len(set.Keys) != listed {
 		tb.Errorf("%d keys published, want %d (%v)", len(set.Keys), listed, err)
+	}
+	if all, err := ring.PEM(); err != nil || bytes.Count(all, []byte("-----BEGIN PUBLIC KEY-----")) != listed {
+		tb.Errorf("%d keys as PEM wanted, got %v\n%s", listed, err, all)
 	}
 }
 

@@ -14,7 +14,6 @@ import (
 
 	"github.com/glueauth/glueauth/config"
 	"github.com/glueauth/glueauth/handlers"
-	"github.com/glueauth/glueauth/keys"
 	"github.com/glueauth/glueauth/server"
 )
 
@@ -48,7 +47,7 @@ func serve(ctx context.Context, cfg *config.Config, stdout, stderr io.Writer) er
 		Server: core, JWKS: rooms.keys.JWKS, JWKSMaxAge: cfg.Keys.JWKSCache, CORSOrigins: cfg.CORS.Origins,
 		Ready: rooms.ping, Stopping: draining.Load,
 		Logger: logger, Random: rand.Reader, Now: time.Now, Deadline: requestDeadline, Metrics: metrics,
-		PEM:          func() ([]byte, error) { return publicKeys(rooms.keys) },
+		PEM:          rooms.keys.PEM,
 		Introspector: introspector, Inspector: inspector, AdminSecret: cfg.AdminSecret,
 		Keys: keyView(rooms.keys), KeyReaders: &handlers.KeyReaders{},
 	}
@@ -66,19 +65,6 @@ func serve(ctx context.Context, cfg *config.Config, stdout, stderr io.Writer) er
 	}
 	keepHouse(ctx, append(rooms.chores, chore{sampleEvery, core.SampleCosts}), logger)
 	return serveAll(ctx, cfg, listeners, &draining, logger)
-}
-
-// publicKeys returns all keys that are published as PEM, one block each, in the order of the key set.
-func publicKeys(ring *keys.Ring) ([]byte, error) {
-	var all []byte
-	for _, key := range ring.List() {
-		block, err := ring.Export("pem", key.Kid)
-		if err != nil {
-			return nil, err
-		}
-		all = append(all, block...)
-	}
-	return all, nil
 }
 
 // serveAll serves until ctx ends or a listener fails, and then stops them all gracefully.
