@@ -17,9 +17,9 @@ func TestFailingDatabaseIsATemporaryAnswerAndHeals(t *testing.T) {
 		fail  func(t *testing.T, data string) (heal func())
 		limit time.Duration
 	}{
-		"another process holds the database": {hold, 5 * time.Second},
-		"the customers are gone":             {rename("customers"), 5 * time.Second},
-		"the sessions are gone":              {rename("sessions"), 5 * time.Second},
+		"another process holds the database": {hold, 3 * time.Second},
+		"the customers are gone":             {rename("customers"), 3 * time.Second},
+		"the sessions are gone":              {rename("sessions"), 3 * time.Second},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
