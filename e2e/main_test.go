@@ -9,9 +9,11 @@ import (
 	"testing"
 )
 
-// raceFlags build the binary with the race detector, but for the loops of bcrypt and PBKDF2: those are pure arithmetic, and
-// ten times slower when they are watched.
-var raceFlags = []string{"-race", "-gcflags=golang.org/x/crypto/blowfish=-race=false", "-gcflags=crypto/internal/fips140/...=-race=false"}
+// raceFlags build the binary with the race detector, but for what the Makefile leaves unwatched.
+var raceFlags = []string{
+	"-race", "-gcflags=golang.org/x/crypto/blowfish=-race=false", "-gcflags=crypto/internal/fips140/...=-race=false",
+	"-gcflags=modernc.org/sqlite/lib=-race=false", "-gcflags=modernc.org/libc=-race=false", "-gcflags=modernc.org/memory=-race=false",
+}
 
 // binary is the program under test.
 var binary string
