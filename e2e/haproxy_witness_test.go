@@ -9,9 +9,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"sync/atomic"
-	"syscall"
 	"testing"
-	"time"
 
 	"github.com/google/go-cmp/cmp"
 )
@@ -48,16 +46,7 @@ func (s scene) passHAProxy(t *testing.T) {
 		"a second header":         "400",
 		"a lower-case scheme":     "200",
 	}
-	got := map[string]string{
-		"missing":             g.ask(t),
-		"another scheme":      g.ask(t, "Basic "+s.tokens["ours"]),
-		"no token":            g.ask(t, "Bearer "),
-		"a second header":     g.ask(t, "Bearer "+s.tokens["ours"], "Bearer "+s.tokens["another key"]),
-		"a lower-case scheme": g.ask(t, "bearer "+s.tokens["ours"]),
-	}
-	for name, token := range s.tokens {
-		got[name] = g.ask(t, "Bearer "+token)
-	}
+	got := answersTo(s.tokens, func(authorization ...string) string { return g.ask(t, authorization...) })
 	if diff := cmp.Diff(want, got); diff != "" {
 		t.Errorf("HAProxy's answers (-want +got):\n%s", diff)
 	}
@@ -109,23 +98,9 @@ func startHAProxy(t *testing.T, dir string, settings ...string) *gateway {
 	g := &gateway{url: "http://" + address}
 	api := httptest.NewServer(http.HandlerFunc(func(http.ResponseWriter, *http.Request) { g.passed.Add(1) }))
 	t.Cleanup(api.Close)
-	log, exited := &output{}, make(chan struct{})
 	cmd := exec.Command(program(t, "haproxy"), "-db", "-f", "../deploy/gateways/haproxy/haproxy.cfg")
 	cmd.Env = append(environment(dir), append(settings, "GATEWAY_LISTEN="+address, "GATEWAY_BACKEND="+api.Listener.Addr().String())...)
-	cmd.Stdout, cmd.Stderr = log, log
-	if err := cmd.Start(); err != nil {
-		t.Fatal(err)
-	}
-	go func() {
-		_ = cmd.Wait()
-		close(exited)
-	}()
-	t.Cleanup(func() {
-		_ = cmd.Process.Signal(syscall.SIGTERM)
-		timer := time.AfterFunc(stopLimit, func() { _ = cmd.Process.Kill() })
-		defer timer.Stop()
-		<-exited
-	})
+	log, exited := foreground(t, cmd)
 	eventually(t, startLimit, func() error {
 		select {
 		case <-exited:
