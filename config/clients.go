@@ -24,6 +24,7 @@ func clientSettings(c *Client, claims []string) []setting {
 		{key: "refresh_lifetime", from: "refresh.lifetime", read: period(&c.RefreshLifetime), meaning: "lifetime of its refresh tokens"},
 		{key: "refresh_max_lifetime", from: "refresh.max_lifetime", read: period(&c.RefreshMax), meaning: "end of its sessions, however often they are refreshed"},
 		{key: "refresh_token_expires_in", builtin: "false", read: boolean(&c.RefreshExpiry), meaning: "`true`: answers say in `refresh_token_expires_in` for how many seconds their refresh token is good"},
+		{key: "profile", builtin: "glue", read: oneOf(&c.Profile, "glue", profileRFC9068), meaning: "`glue`: access tokens as Spryker's; `rfc9068`: as RFC 9068 says, for strict validators: `typ: at+jwt`, `subject: reference` and `claims: [client_id, scope]` unless given otherwise; it needs `issuer`"},
 		{key: "typ", from: "access.typ", read: oneOf(&c.Type, "JWT", "at+jwt"), meaning: "`typ` in the header of its access tokens"},
 		{key: "alg", builtin: "RS256", read: oneOf(&c.Algorithm, "RS256", "PS256", "ES256", "EdDSA"), meaning: "how its access tokens are signed: `RS256`, `PS256`, `ES256` or `EdDSA`"},
 		{key: "subject", builtin: "glue", read: oneOf(&c.Subject, "glue", "reference", "uuid"), meaning: "what `sub` holds: `glue`: Spryker's JSON text; `reference`: the customer reference; `uuid`"},
@@ -79,6 +80,7 @@ func (c *Config) readClient(client *Client, at string, fields map[string]any, so
 		if s.from != "" {
 			s.builtin = c.entry(s.from).value
 		}
+		s = client.underProfile(s, at)
 		s.key = at + s.key
 		e, err := s.take(value{raw: raw, source: source}, given)
 		if err != nil {
@@ -89,7 +91,7 @@ func (c *Config) readClient(client *Client, at string, fields map[string]any, so
 	if client.Introspect && client.Secret == "" {
 		return fmt.Errorf("%sintrospect is true (%s), but the client has no secret: give it one, or leave introspect out", at, source)
 	}
-	return nil
+	return c.checkProfile(client, at, source)
 }
 
 const secretFile = "secret_file"

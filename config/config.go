@@ -108,6 +108,7 @@ type Client struct {
 	RefreshLifetime Period
 	RefreshMax      Period // end of a session
 	RefreshExpiry   bool   // answers say for how long their refresh token is good
+	Profile         string // glue or rfc9068; what it means is in the next fields
 	Type            string // JWT or at+jwt
 	Algorithm       string // RS256, PS256, ES256 or EdDSA
 	Subject         string // glue, reference or uuid

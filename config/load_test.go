@@ -15,7 +15,7 @@ import (
 	"github.com/glueauth/glueauth/config"
 )
 
-func claims() []string { return []string{"client_id", "customer_reference", "email", "uuid"} }
+func claims() []string { return []string{"client_id", "customer_reference", "email", "scope", "uuid"} }
 
 // load writes file, where it is not empty, and loads it with the environment and the command line given.
 func load(t *testing.T, file string, environ, args []string) (*config.Config, error) {
@@ -103,7 +103,7 @@ func builtIn(t *testing.T) *config.Config {
 	c.Shutdown.Timeout = 10 * time.Second
 	c.Clients = []config.Client{{
 		ID: "frontend", Dialect: "glue", Scopes: []string{"customer"}, AccessLifetime: c.Access.Lifetime,
-		RefreshLifetime: c.Refresh.Lifetime, RefreshMax: c.Refresh.MaxLifetime, Type: "JWT", Algorithm: "RS256", Subject: "glue",
+		RefreshLifetime: c.Refresh.Lifetime, RefreshMax: c.Refresh.MaxLifetime, Profile: "glue", Type: "JWT", Algorithm: "RS256", Subject: "glue",
 	}}
 	return c
 }
@@ -244,10 +244,10 @@ clients:
 	want.Access.Lifetime = time.Hour
 	want.Clients = []config.Client{{
 		ID: "shop", Secret: "s3", Introspect: true, Dialect: "rfc6749", Scopes: []string{"customer", "orders:read"}, AccessLifetime: 5 * time.Minute,
-		RefreshLifetime: lasting(t, "7d"), RefreshMax: lasting(t, "90d"), RefreshExpiry: true, Type: "at+jwt", Algorithm: "PS256", Subject: "uuid", Claims: []string{"email", "uuid"},
+		RefreshLifetime: lasting(t, "7d"), RefreshMax: lasting(t, "90d"), RefreshExpiry: true, Profile: "glue", Type: "at+jwt", Algorithm: "PS256", Subject: "uuid", Claims: []string{"email", "uuid"},
 	}, {
 		ID: "second", Dialect: "glue", Scopes: []string{"customer"}, AccessLifetime: time.Hour,
-		RefreshLifetime: want.Refresh.Lifetime, RefreshMax: want.Refresh.MaxLifetime, Type: "JWT", Algorithm: "RS256", Subject: "glue",
+		RefreshLifetime: want.Refresh.Lifetime, RefreshMax: want.Refresh.MaxLifetime, Profile: "glue", Type: "JWT", Algorithm: "RS256", Subject: "glue",
 	}}
 	equal(t, want, c)
 	rows := printed(t, c)

@@ -109,6 +109,11 @@ func mistakes() []struct{ name, file, env, want string } {
 		{"unknown claim", "clients: [{id: a, claims: [e-mail]}]\n", "", `clients[0].claims (file FILE) has the unknown claim e-mail: did you mean email?`},
 		{"rotation within a cache time", "keys: {rotate_every: 2h}\n", "", `keys.rotate_every: "2h" (file FILE) is too short beside keys.jwks_cache: write 2h0m2s or more, or 0s for never`},
 		{"client signs otherwise", "clients: [{id: a, alg: ES265}]\n", "", `clients[0].alg: "ES265" (file FILE) must be RS256, PS256, ES256 or EdDSA: did you mean ES256?`},
+		{"profile without an issuer", "clients: [{id: a, profile: rfc9068}]\n", "", `clients[0].profile is rfc9068 (file FILE), but issuer is not set: set it to the URL that clients reach this server at`},
+		{"profile with another type", "clients: [{id: a, profile: rfc9068, typ: JWT}]\n", "GLUEAUTH_ISSUER=https://x.example", `clients[0].profile is rfc9068 (file FILE), but clients[0].typ is JWT: leave it out`},
+		{"profile with a subject of JSON", "clients: [{id: a, profile: rfc9068, subject: glue}]\n", "GLUEAUTH_ISSUER=https://x.example", `clients[0].profile is rfc9068 (file FILE), but clients[0].subject is glue: write reference or uuid, or leave it out`},
+		{"profile without one of its claims", "clients: [{id: a, profile: rfc9068, claims: [scope, email]}]\n", "GLUEAUTH_ISSUER=https://x.example", `clients[0].profile is rfc9068 (file FILE), but clients[0].claims lacks client_id or scope: list both, or leave it out`},
+		{"unknown profile", "clients: [{id: a, profile: rfc9086}]\n", "", `clients[0].profile: "rfc9086" (file FILE) must be glue or rfc9068: did you mean rfc9068?`},
 		{"client lifetime", "clients: [{id: a, access_lifetime: 0s}]\n", "", `clients[0].access_lifetime: "0s" (file FILE) is too short: write 1s or more`},
 	}
 }

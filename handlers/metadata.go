@@ -27,8 +27,7 @@ const (
 const textNoIssuer = "There is no metadata without an issuer: set issuer to the URL that clients reach this server at."
 
 // metadata is how the server describes itself (RFC 8414). All of its URLs begin with the issuer, whatever Host a request
-// names. OpenID Connect's place has the same document (RFC 8414 §5) and nothing beside it: there is neither an
-// authorization endpoint nor an ID token to tell of.
+// names. OpenID Connect's place has the same document (RFC 8414 §5): there is no authorization endpoint to tell of.
 type metadata struct {
 	base   string // the issuer's path without a slash at its end; empty for none
 	body   []byte // nil: there is no issuer
@@ -37,7 +36,9 @@ type metadata struct {
 	fail   *failures
 }
 
-// description is the document. RFC 8414 §2 requires response_types_supported, of which there are none.
+// description is the document. RFC 8414 §2 requires response_types_supported, of which there are none. No member of it is
+// about access tokens; validators made for OpenID Connect take the algorithms of an issuer's tokens from the one about ID
+// tokens, and RS256 alone where it is missing, so that is where ours stand, though there is no ID token.
 type description struct {
 	Issuer            string   `json:"issuer"`
 	Token             string   `json:"token_endpoint"`
@@ -47,6 +48,7 @@ type description struct {
 	Scopes            []string `json:"scopes_supported"`
 	ResponseTypes     []string `json:"response_types_supported"`
 	Grants            []string `json:"grant_types_supported"`
+	Algorithms        []string `json:"id_token_signing_alg_values_supported"`
 	TokenAuth         []string `json:"token_endpoint_auth_methods_supported"`
 	RevocationAuth    []string `json:"revocation_endpoint_auth_methods_supported"`
 	IntrospectionAuth []string `json:"introspection_endpoint_auth_methods_supported,omitempty"`
@@ -70,7 +72,7 @@ func newMetadata(c Config, fail *failures) (metadata, error) {
 	}
 	d := description{
 		Issuer: about.Issuer, Token: at + pathToken, JWKS: at + pathJWKS, Revocation: at + pathRevoke,
-		Scopes: about.Scopes, ResponseTypes: []string{}, Grants: about.Grants,
+		Scopes: about.Scopes, ResponseTypes: []string{}, Grants: about.Grants, Algorithms: about.Algorithms,
 	}
 	if about.Introspects && c.Introspector != nil {
 		d.Introspection, d.IntrospectionAuth = at+pathIntrospect, slices.Clone(proofs)

@@ -35,10 +35,16 @@ func algorithms() []algorithm {
 	}
 	return []algorithm{
 		{defaultAlgorithm, jwt.SigningMethodRS256, kindRSA, newRSA},
-		{"PS256", jwt.SigningMethodPS256, kindRSA, newRSA},
+		{"PS256", strictPSS(), kindRSA, newRSA},
 		{"ES256", jwt.SigningMethodES256, kindEC, newEC},
 		{"EdDSA", jwt.SigningMethodEdDSA, kindOKP, newEd},
 	}
+}
+
+// strictPSS is PS256 with a salt as long as the hash (RFC 7518 §3.5); the library's own one verifies salts of any length.
+func strictPSS() jwt.SigningMethod {
+	usual := jwt.SigningMethodPS256
+	return &jwt.SigningMethodRSAPSS{SigningMethodRSA: usual.SigningMethodRSA, Options: usual.Options}
 }
 
 // Algorithms returns the names of the algorithms that keys sign with; the first one is the default.

@@ -368,15 +368,16 @@ func TestMetadataSayWhatTheClientsCan(t *testing.T) {
 	g := newGate(t, func(c *server.Config) {
 		c.Issuer = "https://login.example"
 		c.Clients[0].Scopes, c.Clients[1].Scopes = []string{"customer", "b"}, []string{"a", "b"}
+		c.Clients[1].Algorithm = "ES256"
 	})
 	want := server.Metadata{
 		Issuer: "https://login.example", Grants: []string{"password", "refresh_token"}, Scopes: []string{"customer", "b", "a"},
-		Public: true, Confidential: true, Introspects: true,
+		Algorithms: []string{"RS256", "ES256"}, Public: true, Confidential: true, Introspects: true,
 	}
 	if got := g.server.Metadata(); !cmp.Equal(got, want) {
 		t.Error(cmp.Diff(want, got))
 	}
-	want = server.Metadata{Grants: want.Grants, Scopes: []string{"customer"}, Public: true}
+	want = server.Metadata{Grants: want.Grants, Scopes: []string{"customer"}, Algorithms: []string{"RS256"}, Public: true}
 	if got := newHarness(t).server.Metadata(); !cmp.Equal(got, want) {
 		t.Error(cmp.Diff(want, got))
 	}
