@@ -64,6 +64,7 @@ type Config struct {
 		Lifetime time.Duration // whole seconds
 		Type     string        // JWT or at+jwt
 	}
+	TLS      TLS
 	Legacy   Legacy
 	Refresh  Refresh
 	Password struct {
@@ -155,6 +156,9 @@ func Load(flags *pflag.FlagSet, environ, claims []string) (*Config, error) {
 // complete fills in the paths that hang on others and looks at what must fit together.
 func (c *Config) complete(given map[string]value) error {
 	if err := c.checkListeners(given); err != nil {
+		return err
+	}
+	if err := c.readTLS(); err != nil {
 		return err
 	}
 	if err := notBoth(given, "master_key", "master_key_file"); err != nil {

@@ -144,7 +144,7 @@ func TestFlagsAreThoseOfTheTable(t *testing.T) {
 	config.Flags(flags)
 	var names []string
 	flags.VisitAll(func(f *pflag.Flag) { names = append(names, f.Name) })
-	if got := strings.Join(names, " "); got != "admin-listen config data demo listen log-format log-level redis" {
+	if got := strings.Join(names, " "); got != "admin-listen config data demo listen log-format log-level redis tls-self-signed" {
 		t.Errorf("flags: %s", got)
 	}
 }

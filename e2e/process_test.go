@@ -54,6 +54,13 @@ type process struct {
 func start(t *testing.T, dir string, options ...string) *process {
 	t.Helper()
 	p := launch(t, dir, append([]string{"GLUEAUTH_LISTEN=127.0.0.1:0", "GLUEAUTH_ADMIN_LISTEN=127.0.0.1:0"}, options...)...)
+	p.await(t)
+	return p
+}
+
+// await waits until a process that was launched is ready.
+func (p *process) await(t *testing.T) {
+	t.Helper()
 	eventually(t, startLimit, func() error {
 		if p.hasExited() {
 			t.Fatalf("serve ended by itself: %v\n%s", p.cmd.ProcessState, p.tail())
@@ -63,7 +70,6 @@ func start(t *testing.T, dir string, options ...string) *process {
 		}
 		return p.expect(p.public+"/readyz", http.StatusOK)
 	})
-	return p
 }
 
 // launch starts `glueauth serve` in dir and does not wait. The process is gone when the test is over.
@@ -119,14 +125,18 @@ func (p *process) address(listener string) string {
 			Message  string `json:"msg"`
 			Listener string `json:"listener"`
 			Address  string `json:"address"`
+			TLS      bool   `json:"tls"`
 		}
 		if strings.HasPrefix(line, "{") {
 			_ = json.Unmarshal([]byte(line), &entry)
 		} else if msg, rest, ok := strings.Cut(line, "msg=listening listener="); ok && msg != "" {
 			entry.Message = "listening"
-			_, _ = fmt.Sscanf(rest, "%s address=%s", &entry.Listener, &entry.Address)
+			_, _ = fmt.Sscanf(rest, "%s address=%s tls=%t", &entry.Listener, &entry.Address, &entry.TLS)
 		}
 		if entry.Message == "listening" && entry.Listener == listener {
+			if entry.TLS {
+				return "https://" + entry.Address
+			}
 			return "http://" + entry.Address
 		}
 	}

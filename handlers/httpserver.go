@@ -1,6 +1,9 @@
 package handlers
 
 import (
+	"bytes"
+	"context"
+	"log"
 	"log/slog"
 	"net/http"
 	"time"
@@ -18,6 +21,20 @@ func HTTPServer(address string, h http.Handler, logger *slog.Logger) *http.Serve
 		IdleTimeout:                  60 * time.Second,
 		MaxHeaderBytes:               16 << 10,
 		DisableGeneralOptionsHandler: true, // OPTIONS * is an unknown path like any other
-		ErrorLog:                     slog.NewLogLogger(logger.Handler(), slog.LevelWarn),
+		ErrorLog:                     log.New(serverLog{logger}, "", 0),
 	}
+}
+
+// serverLog takes in what net/http itself has to say.
+type serverLog struct{ logger *slog.Logger }
+
+// Write tells of handshakes that failed at level debug only: port scans, probes that just connect and clients that speak plain
+// HTTP make them all day, and anybody could fill the log with them.
+func (l serverLog) Write(line []byte) (int, error) {
+	level := slog.LevelWarn
+	if bytes.HasPrefix(line, []byte("http: TLS handshake error")) {
+		level = slog.LevelDebug
+	}
+	l.logger.Log(context.Background(), level, string(bytes.TrimSpace(line))) //nolint:sloglint // net/http's own words
+	return len(line), nil
 }

@@ -18,6 +18,7 @@ type Metrics struct {
 	requests *prometheus.HistogramVec
 	events   *prometheus.CounterVec
 	findings *prometheus.GaugeVec
+	expiries *prometheus.GaugeVec
 }
 
 // NewMetrics returns metrics at zero, those of the Go runtime, the process and the build among them.
@@ -37,8 +38,12 @@ func NewMetrics() *Metrics {
 			Name: "glueauth_store_finding",
 			Help: "1 while something about the session store can cost sessions although it works.",
 		}, []string{"finding"}),
+		expiries: prometheus.NewGaugeVec(prometheus.GaugeOpts{
+			Name: "glueauth_certificate_not_after_timestamp_seconds",
+			Help: "When the certificate of a listener that speaks TLS expires.",
+		}, []string{"listener"}),
 	}
-	m.registry.MustRegister(m.requests, m.events, m.findings, collectors.NewGoCollector(),
+	m.registry.MustRegister(m.requests, m.events, m.findings, m.expiries, collectors.NewGoCollector(),
 		collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}), collectors.NewBuildInfoCollector())
 	for name, causes := range server.EventCauses() {
 		for _, cause := range causes { // an alarm on what has never happened needs its zero
@@ -55,6 +60,11 @@ func (m *Metrics) Finding(name string, there bool) {
 		value = 1
 	}
 	m.findings.WithLabelValues(name).Set(value)
+}
+
+// CertificateExpires sets when the certificate of a listener expires.
+func (m *Metrics) CertificateExpires(listener string, at time.Time) {
+	m.expiries.WithLabelValues(listener).Set(float64(at.Unix()))
 }
 
 func (m *Metrics) handler() http.Handler {

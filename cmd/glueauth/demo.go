@@ -22,9 +22,9 @@ const (
 	demoID        = 21
 )
 
-// demo adds the demo customer to an empty database, and prints two requests that are ready to be pasted. A database with
-// customers of its own is left as it is.
-func demo(ctx context.Context, r *rooms, address net.Addr, stdout io.Writer, logger *slog.Logger) error {
+// demo adds the demo customer to an empty database, and prints two requests that are ready to be pasted, made of curl, which
+// is one up to the path. A database with customers of its own is left as it is.
+func demo(ctx context.Context, r *rooms, curl string, stdout io.Writer, logger *slog.Logger) error {
 	count, err := r.embedded.Count(ctx)
 	if err != nil {
 		return err
@@ -48,9 +48,9 @@ func demo(ctx context.Context, r *rooms, address net.Addr, stdout io.Writer, log
 	case err != nil:
 		return err
 	}
-	signIn := fmt.Sprintf("curl -s http://%s/token -d grant_type=password -d username=%s -d password=%s", reachable(address), demoEmail, demoPassword.Reveal())
+	signIn := fmt.Sprintf("%s/token -d grant_type=password -d username=%s -d password=%s", curl, demoEmail, demoPassword.Reveal())
 	_, err = fmt.Fprintf(stdout, "Sign the demo customer in:\n\n%s\n\nSign in, then refresh:\n\n%s\n\n", signIn,
-		fmt.Sprintf(`curl -s http://%s/token -d grant_type=refresh_token -d refresh_token="$(%s | sed 's/.*"refresh_token":"\([^"]*\)".*/\1/')"`, reachable(address), signIn))
+		fmt.Sprintf(`%s/token -d grant_type=refresh_token -d refresh_token="$(%s | sed 's/.*"refresh_token":"\([^"]*\)".*/\1/')"`, curl, signIn))
 	if err != nil {
 		return fmt.Errorf("print the demo's requests: %w", err)
 	}

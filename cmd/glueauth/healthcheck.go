@@ -6,14 +6,11 @@ import (
 	"fmt"
 	"net"
 	"net/http"
-	"time"
 
 	"github.com/spf13/cobra"
 
 	"github.com/glueauth/glueauth/config"
 )
-
-const healthDeadline = 2 * time.Second
 
 func (p process) healthcheckCommand() *cobra.Command {
 	return &cobra.Command{
@@ -23,11 +20,7 @@ func (p process) healthcheckCommand() *cobra.Command {
 			if err != nil {
 				return err
 			}
-			address, err := healthAddress(cfg)
-			if err != nil {
-				return err
-			}
-			if err := checkHealth(cmd.Context(), address); err != nil {
+			if err := checkHealth(cmd.Context(), cfg); err != nil {
 				return err
 			}
 			_, err = fmt.Fprintln(p.stdout, "ok")
@@ -57,24 +50,16 @@ func healthAddress(cfg *config.Config) (string, error) {
 	return net.JoinHostPort(host, port), nil
 }
 
-func checkHealth(ctx context.Context, address string) error {
-	ctx, cancel := context.WithTimeout(ctx, healthDeadline)
+func checkHealth(ctx context.Context, cfg *config.Config) error {
+	ctx, cancel := context.WithTimeout(ctx, localDeadline)
 	defer cancel()
-	request, err := http.NewRequestWithContext(ctx, http.MethodGet, "http://"+address+"/livez", http.NoBody)
+	response, err := askServer(ctx, cfg, "/livez", "")
 	if err != nil {
-		return fmt.Errorf("ask for health: %w", err)
-	}
-	client := http.Client{
-		Transport:     &http.Transport{DisableKeepAlives: true}, // no proxy: this machine only
-		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
-	}
-	response, err := client.Do(request)
-	if err != nil {
-		return fmt.Errorf("the server does not answer: %w", err)
+		return err
 	}
 	_ = response.Body.Close()
 	if response.StatusCode != http.StatusOK {
-		return fmt.Errorf("the server on %s is not healthy: it answered %s", address, response.Status)
+		return fmt.Errorf("the server on %s is not healthy: it answered %s", response.Request.URL.Host, response.Status)
 	}
 	return nil
 }

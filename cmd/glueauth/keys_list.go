@@ -71,28 +71,15 @@ func askForKeys(ctx context.Context, cfg *config.Config) ([]handlers.Key, error)
 	case cfg.AdminListen == "":
 		return nil, errors.New("set admin_listen, and the server on this machine is asked")
 	}
-	address, err := healthAddress(cfg)
+	ctx, cancel := context.WithTimeout(ctx, localDeadline)
+	defer cancel()
+	response, err := askServer(ctx, cfg, "/keys", cfg.AdminSecret)
 	if err != nil {
 		return nil, err
 	}
-	ctx, cancel := context.WithTimeout(ctx, healthDeadline)
-	defer cancel()
-	request, err := http.NewRequestWithContext(ctx, http.MethodGet, "http://"+address+"/keys", http.NoBody)
-	if err != nil {
-		return nil, fmt.Errorf("ask for the keys: %w", err)
-	}
-	request.Header.Set("Authorization", "Bearer "+cfg.AdminSecret.Reveal())
-	client := http.Client{
-		Transport:     &http.Transport{DisableKeepAlives: true}, // no proxy: this machine only
-		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
-	}
-	response, err := client.Do(request)
-	if err != nil {
-		return nil, fmt.Errorf("the server does not answer: %w", err)
-	}
 	defer response.Body.Close() //nolint:errcheck // it is only read
 	if response.StatusCode != http.StatusOK {
-		return nil, fmt.Errorf("the server on %s answered %s", address, response.Status)
+		return nil, fmt.Errorf("the server on %s answered %s", response.Request.URL.Host, response.Status)
 	}
 	var answer struct {
 		Keys []handlers.Key `json:"keys"`

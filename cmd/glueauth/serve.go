@@ -51,19 +51,22 @@ func serve(ctx context.Context, cfg *config.Config, stdout, stderr io.Writer) er
 		Introspector: introspector, Inspector: inspector, AdminSecret: cfg.AdminSecret,
 		Keys: keyView(rooms.keys), KeyReaders: &handlers.KeyReaders{},
 	}
-	if rooms.guard != nil {
-		web.Warnings = rooms.guard.warnings
-	}
-	listeners, err := listen(ctx, cfg, web, logger)
+	certs, err := newCertificates(ctx, cfg, metrics, logger)
 	if err != nil {
 		return err
 	}
-	if cfg.Demo {
-		if err := demo(ctx, rooms, listeners[0].Addr(), stdout, logger); err != nil {
-			return errors.Join(err, stopAll(listeners, 0))
-		}
+	web.Warnings = certs.warnings
+	if rooms.guard != nil {
+		web.Warnings = func() []string { return append(rooms.guard.warnings(), certs.warnings()...) }
 	}
-	keepHouse(ctx, append(rooms.chores, chore{sampleEvery, core.SampleCosts}), logger)
+	listeners, err := listen(ctx, cfg, web, certs, logger)
+	if err != nil {
+		return err
+	}
+	if err := welcome(ctx, cfg, rooms, certs, listeners[0].Addr(), stdout, logger); err != nil {
+		return errors.Join(err, stopAll(listeners, 0))
+	}
+	keepHouse(ctx, append(rooms.chores, chore{sampleEvery, core.SampleCosts}, chore{followCertificatesEvery, certs.follow}), logger)
 	return serveAll(ctx, cfg, listeners, &draining, logger)
 }
 
@@ -71,7 +74,7 @@ func serve(ctx context.Context, cfg *config.Config, stdout, stderr io.Writer) er
 func serveAll(ctx context.Context, cfg *config.Config, listeners []listener, draining *atomic.Bool, logger *slog.Logger) (err error) {
 	failed := make(chan error, len(listeners))
 	for _, l := range listeners {
-		go func() { failed <- l.server.Serve(l.Listener) }()
+		go func() { failed <- l.serve() }()
 	}
 	select {
 	case err = <-failed:
@@ -95,8 +98,15 @@ type listener struct {
 	server *http.Server
 }
 
+func (l listener) serve() error {
+	if l.server.TLSConfig != nil {
+		return l.server.ServeTLS(l.Listener, "", "")
+	}
+	return l.server.Serve(l.Listener)
+}
+
 // listen binds the public and the management listener; the public one comes first.
-func listen(ctx context.Context, cfg *config.Config, web handlers.Config, logger *slog.Logger) ([]listener, error) {
+func listen(ctx context.Context, cfg *config.Config, web handlers.Config, certs *certificates, logger *slog.Logger) ([]listener, error) {
 	public, err := handlers.Public(web)
 	if err != nil {
 		return nil, err
@@ -105,9 +115,9 @@ func listen(ctx context.Context, cfg *config.Config, web handlers.Config, logger
 		name, address string
 		handler       http.Handler
 	}
-	sites := []site{{"public", cfg.Listen, public}}
+	sites := []site{{publicListener, cfg.Listen, public}}
 	if cfg.AdminListen != "" {
-		sites = append(sites, site{"management", cfg.AdminListen, handlers.Admin(web)})
+		sites = append(sites, site{managementListener, cfg.AdminListen, handlers.Admin(web)})
 	}
 	var listeners []listener
 	var network net.ListenConfig
@@ -116,8 +126,13 @@ func listen(ctx context.Context, cfg *config.Config, web handlers.Config, logger
 		if err != nil {
 			return nil, errors.Join(fmt.Errorf("the %s listener cannot have %s: choose another address: %w", s.name, s.address, err), stopAll(listeners, 0))
 		}
-		listeners = append(listeners, listener{bound, handlers.HTTPServer(s.address, s.handler, logger)})
-		logger.InfoContext(ctx, "listening", "listener", s.name, "address", bound.Addr().String())
+		server := handlers.HTTPServer(s.address, s.handler, logger)
+		certificate, secured := certs.of[s.name]
+		if secured {
+			server.TLSConfig = certificate.Config()
+		}
+		listeners = append(listeners, listener{bound, server})
+		logger.InfoContext(ctx, "listening", "listener", s.name, "address", bound.Addr().String(), "tls", secured)
 	}
 	return listeners, nil
 }

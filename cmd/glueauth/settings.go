@@ -56,6 +56,9 @@ func preflight(cfg *config.Config) error {
 	if _, err := ringOptions(cfg); err != nil {
 		return err
 	}
+	if _, err := openCertificates(cfg); err != nil {
+		return err
+	}
 	if cfg.Customers.URL != "" {
 		if err := sqlstore.CheckShopURL(cfg.Customers.URL); err != nil {
 			return fmt.Errorf("customers.url: %w", err)
