@@ -34,7 +34,8 @@ type Config struct {
 		Format string // json or text
 	}
 	Keys struct {
-		Dir         string      // folder of the signing keys
+		Shared      bool        // the signing keys are in Redis, which has a URL then
+		Dir         string      // folder of the signing keys otherwise
 		Master      secret.Text // the master key itself; empty: it stands in MasterFile
 		MasterFile  string      // empty when Master is given
 		ShopPrivate secret.Text // the shop's own key, in the forms of keys.ReadShopKey; empty for none
@@ -169,6 +170,9 @@ func (c *Config) complete(given map[string]value) error {
 	}
 	if err := fromFile(given, "redis.url", "redis.url_file", c.redisFile, secretText(&c.Redis.URL)); err != nil {
 		return err
+	}
+	if c.Keys.Shared && c.Redis.URL == "" {
+		return errors.New("keys.store is redis, but redis.url is not set: give it the URL, or set the store to folder")
 	}
 	if err := c.readAdminSecret(given); err != nil {
 		return err

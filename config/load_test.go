@@ -122,6 +122,7 @@ func inOrder() map[string][]string {
 		"data":                          {"f", "e", "fl"},
 		"demo":                          {"true", "false", "true"},
 		"spryker_environment":           {"false", "true"},
+		"keys.store":                    {"folder", "folder"},
 		"keys.shop_public":              {"f", "e"},
 		"keys.jwks_cache":               {"10m", "5m"},
 		"keys.rotate_every":             {"90d", "30d"},

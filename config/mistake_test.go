@@ -107,6 +107,7 @@ func mistakes() []struct{ name, file, env, want string } {
 		{"scopes in one text", "clients: [{id: a, scopes: [\"a b\"]}]\n", "", `clients[0].scopes (file FILE) has the scope "a b", which cannot be: a scope is printable ASCII without space, quote and backslash; list each on its own`},
 		{"scope twice", "clients: [{id: a, scopes: [a, a]}]\n", "", `clients[0].scopes (file FILE) has a twice: keep one`},
 		{"unknown claim", "clients: [{id: a, claims: [e-mail]}]\n", "", `clients[0].claims (file FILE) has the unknown claim e-mail: did you mean email?`},
+		{"keys in no Redis", "keys: {store: redis}\n", "", `keys.store is redis, but redis.url is not set: give it the URL, or set the store to folder`},
 		{"rotation within a cache time", "keys: {rotate_every: 2h}\n", "", `keys.rotate_every: "2h" (file FILE) is too short beside keys.jwks_cache: write 2h0m2s or more, or 0s for never`},
 		{"client signs otherwise", "clients: [{id: a, alg: ES265}]\n", "", `clients[0].alg: "ES265" (file FILE) must be RS256, PS256, ES256 or EdDSA: did you mean ES256?`},
 		{"profile without an issuer", "clients: [{id: a, profile: rfc9068}]\n", "", `clients[0].profile is rfc9068 (file FILE), but issuer is not set: set it to the URL that clients reach this server at`},

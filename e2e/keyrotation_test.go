@@ -26,14 +26,24 @@ import (
 	"github.com/glueauth/glueauth/store/storetest"
 )
 
-// The settings of the rotation test, and what comes of them: a key is announced two seconds more ahead than others may
-// keep the key set, and stays two seconds longer than its tokens live.
+// rotation is the settings of a rotation test, and what comes of them: a key is announced two seconds more ahead than others
+// may keep the key set, and stays two seconds longer than its tokens live.
+type rotation struct {
+	cache, every time.Duration
+	times        int // until this many keys have signed and left
+}
+
 const (
-	rotationCache    = 2 * time.Second
 	rotationLifetime = 4 * time.Second
 	rotationSlack    = 2 * time.Second
-	rotationEvery    = 6 * time.Second
 )
+
+func (r rotation) settings() []string {
+	return []string{
+		"GLUEAUTH_ACCESS_LIFETIME=" + rotationLifetime.String(), "GLUEAUTH_KEYS_JWKS_CACHE=" + r.cache.String(),
+		"GLUEAUTH_KEYS_ROTATE_EVERY=" + r.every.String(),
+	}
+}
 
 // jwkSet is a key set as a verifier has fetched it.
 type jwkSet struct {
@@ -165,28 +175,74 @@ func (l *keyLives) saw(t *testing.T, set jwkSet, token accessToken) {
 // TestKeysRotateUnderLoadAndNoVerifierSeesIt has three servers on one key folder rotate by themselves, three times.
 func TestKeysRotateUnderLoadAndNoVerifierSeesIt(t *testing.T) {
 	t.Parallel()
+	turn := rotation{2 * time.Second, 6 * time.Second, 3}
 	shared := filepath.Join(t.TempDir(), "keys")
-	settings := []string{
-		"GLUEAUTH_KEYS_DIR=" + shared, "GLUEAUTH_ACCESS_LIFETIME=" + rotationLifetime.String(),
-		"GLUEAUTH_KEYS_JWKS_CACHE=" + rotationCache.String(), "GLUEAUTH_KEYS_ROTATE_EVERY=" + rotationEvery.String(),
-	}
+	settings := append(turn.settings(), "GLUEAUTH_KEYS_DIR="+shared)
 	if r := finish(t, t.TempDir(), "", settings, "keys", "generate"); r.code != 0 {
 		t.Fatal(r.stderr)
 	}
-	lives := &keyLives{all: map[string]*keyLife{}}
-	replicas, all := make([]*process, 3), make([]*keyLoad, 3)
-	for i := range all {
+	replicas, emails := make([]*process, 3), make([]string, 3)
+	for i := range replicas {
 		dir := t.TempDir()
-		email := customers(t, dir, 1)[0]
+		emails[i] = customers(t, dir, 1)[0]
 		replicas[i] = start(t, dir, settings...)
-		all[i] = &keyLoad{server: replicas[i], refresh: replicas[i].signIn(t, email).RefreshToken, replicas: replicas, lives: lives}
+	}
+	turn.underLoad(t, replicas, emails)
+	if aside, err := filepath.Glob(filepath.Join(shared, "*.gone")); err != nil || len(aside) < 3 {
+		t.Errorf("%d files were put aside, %v", len(aside), err)
+	}
+}
+
+// TestKeysInRedisRotateUnderLoadAndNoVerifierSeesIt has three servers start at once on a Redis without keys.
+func TestKeysInRedisRotateUnderLoadAndNoVerifierSeesIt(t *testing.T) {
+	t.Parallel()
+	turn := rotation{2 * time.Second, 6 * time.Second, 2}
+	redis := storetest.Redis(t)
+	dir := t.TempDir()
+	emails := customers(t, dir, 3)
+	settings := append(
+		turn.settings(), "GLUEAUTH_REDIS="+redis.URL(), "GLUEAUTH_KEYS_STORE=redis", "GLUEAUTH_MASTER_KEY="+strings.Repeat("0f", 32),
+		"GLUEAUTH_CUSTOMERS_FILE="+filepath.Join(dir, "data/glueauth.db"), "GLUEAUTH_LISTEN=127.0.0.1:0", "GLUEAUTH_ADMIN_LISTEN=127.0.0.1:0",
+	)
+	replicas := make([]*process, 3)
+	for i := range replicas {
+		replicas[i] = launch(t, t.TempDir(), settings...)
+	}
+	made := 0
+	for _, p := range replicas {
+		p.await(t)
+		made += strings.Count(p.stderr.String(), "made a signing key")
+	}
+	if made != 1 {
+		t.Errorf("%d first keys were made", made)
+	}
+	turn.underLoad(t, replicas, emails)
+	if aside := strings.Fields(redis.Do(t, "HKEYS", "glueauth:{keys}:aside")); len(aside) < turn.times {
+		t.Errorf("put aside: %v", aside)
+	}
+	if dump := redis.Do(t, "HGETALL", "glueauth:{keys}"); strings.Contains(dump, "PRIVATE") || strings.Contains(dump, `"kid"`) || !strings.Contains(dump, "key:") {
+		t.Errorf("what redis holds can be read: %q", dump)
+	}
+	redis.Kill()
+	for _, p := range replicas {
+		p.publishes(t)
+	}
+}
+
+// underLoad has servers rotate by themselves.
+func (r rotation) underLoad(t *testing.T, replicas []*process, emails []string) {
+	t.Helper()
+	lives := &keyLives{all: map[string]*keyLife{}}
+	all := make([]*keyLoad, len(replicas))
+	for i, p := range replicas {
+		all[i] = &keyLoad{server: p, refresh: p.signIn(t, emails[i]).RefreshToken, replicas: replicas, lives: lives}
 	}
 	stop := make(chan struct{})
 	var running sync.WaitGroup
 	for _, load := range all {
 		running.Go(func() { load.run(t, stop) })
 	}
-	eventually(t, time.Minute, func() error { return threeHaveRetired(lives) })
+	eventually(t, time.Minute, func() error { return lives.left(r.times) })
 	close(stop)
 	running.Wait()
 	for _, load := range all {
@@ -195,10 +251,7 @@ func TestKeysRotateUnderLoadAndNoVerifierSeesIt(t *testing.T) {
 		}
 		t.Logf("%d checks", load.checks)
 	}
-	checkLives(t, lives)
-	if aside, err := filepath.Glob(filepath.Join(shared, "*.gone")); err != nil || len(aside) < 3 {
-		t.Errorf("%d files were put aside, %v", len(aside), err)
-	}
+	r.checkLives(t, lives)
 	for _, p := range replicas {
 		if strings.Contains(p.stderr.String(), `"level":"ERROR"`) || strings.Contains(p.stderr.String(), "PRIVATE") {
 			t.Error(p.tail())
@@ -265,8 +318,8 @@ func (l *keyLoad) step(t *testing.T, n int) error {
 	return nil
 }
 
-// threeHaveRetired waits until three keys have signed and left.
-func threeHaveRetired(l *keyLives) error {
+// left returns an error until so many keys have signed and left.
+func (l *keyLives) left(want int) error {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	left := 0
@@ -275,13 +328,13 @@ func threeHaveRetired(l *keyLives) error {
 			left++
 		}
 	}
-	if left < 3 {
+	if left < want {
 		return fmt.Errorf("%d keys of %d have left", left, len(l.all))
 	}
 	return nil
 }
 
-func checkLives(t *testing.T, l *keyLives) {
+func (r rotation) checkLives(t *testing.T, l *keyLives) {
 	t.Helper()
 	const late = 2 * time.Second // of a machine that does other things too
 	keys := slices.SortedFunc(maps.Values(l.all), func(a, b *keyLife) int { return a.published.Compare(b.published) })
@@ -291,8 +344,11 @@ func checkLives(t *testing.T, l *keyLives) {
 		}
 		t.Logf("key %d: signed %s after it was seen, for %s; left %s after its last token",
 			i, k.signed.Sub(k.published), k.last.Sub(k.signed), k.unpublished.Sub(k.last))
-		if i > 0 && k.signed.Sub(k.published) < rotationCache {
-			t.Errorf("key %d signed %s after it was seen, want %s or more", i, k.signed.Sub(k.published), rotationCache)
+		if i > 0 && k.signed.Sub(k.published) < r.cache {
+			t.Errorf("key %d signed %s after it was seen, want %s or more", i, k.signed.Sub(k.published), r.cache)
+		}
+		if i > 1 && k.published.Sub(keys[i-1].published) < r.every/2 {
+			t.Errorf("key %d came %s after the one before, as if two servers had rotated; want %s", i, k.published.Sub(keys[i-1].published), r.every)
 		}
 		gone := time.Since(k.unpublished) > time.Second
 		if stayed := k.unpublished.Sub(k.last); gone && (stayed < rotationLifetime || stayed > rotationLifetime+rotationSlack+late) {

@@ -2,29 +2,32 @@ package keys
 
 import (
 	"errors"
-	"io"
 	"io/fs"
 	"path/filepath"
 )
 
-// Create adds a new RSA key of 2048 bits to dir as KID.pem (PKCS#8, mode 0600) and returns its kid. It makes dir with
-// mode 0700 when missing. The first key becomes the signing one; a further key never changes which one signs, so where
-// "current" is missing it is written first. A folder that [Open] refuses is left as it is, and nothing is ever replaced.
-// Since Go 1.26 key generation takes the system's randomness; random is read only under GODEBUG=cryptocustomrand=1.
-func Create(dir string, random io.Reader) (kid string, err error) {
-	if _, err := openToAdd(dir); err != nil {
+// Create adds a new RSA key of 2048 bits to the folder of the options as KID.pem (PKCS#8, mode 0600), or to their vault, and
+// returns its kid. It makes the folder with mode 0700 when missing. The first key becomes the signing one; a further key never
+// changes which one signs, so where "current" is missing it is written first. A place that [Open] refuses is left as it is,
+// and nothing is ever replaced. Since Go 1.26 key generation takes the system's randomness; Random is read for it only
+// under GODEBUG=cryptocustomrand=1.
+func Create(o Options) (kid string, err error) {
+	if o.Vault != nil {
+		return safe{o}.create()
+	}
+	if _, err := openToAdd(o.Dir); err != nil {
 		return "", err
 	}
-	k, err := generate(defaultAlgorithm, random)
+	k, err := generate(defaultAlgorithm, o.Random)
 	if err != nil {
 		return "", err
 	}
-	return k.kid, addKey(dir, k)
+	return k.kid, addKey(o.Dir, k)
 }
 
 // openToAdd reads a folder that will get a further key, and writes down which one signs. Without keys it returns nil.
 func openToAdd(dir string) (*folder, error) {
-	f, err := readFolder(dir, nil)
+	f, err := loadFolder(dir)
 	if errors.Is(err, ErrNoKeys) {
 		return nil, nil //nolint:nilnil // no keys are not an error
 	}

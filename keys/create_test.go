@@ -45,7 +45,7 @@ func TestFirstKeySignsAndFurtherKeysDoNot(t *testing.T) {
 
 func create(t *testing.T, dir string) string {
 	t.Helper()
-	kid, err := keys.Create(dir, rand.Reader)
+	kid, err := keys.Create(keys.Options{Dir: dir, Random: rand.Reader})
 	if err != nil {
 		t.Fatal(err)
 	}

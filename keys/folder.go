@@ -26,40 +26,34 @@ type key struct {
 	method  jwt.SigningMethod
 }
 
-// folder is what a key folder holds, read once. Nobody changes it. Another place that keeps keys has to give the same.
+// folder is what a [place] holds, read once. Nobody changes it.
 type folder struct {
+	stale   bool  // some of it is sealed by an older master key than it should be
 	keys    []key // by kid
 	entries []entry
 	bases   map[string]string // kid of the key that signs by an algorithm of which the manifest has none
 	kept    string            // kid of the key of the settings, which never leaves by itself
 }
 
-// readFolder loads every key of dir and proves that each can sign, and joins a shop's key to them. It returns [ErrNoKeys]
-// when there is nothing to load, and otherwise an error that names the file and the remedy; it never leaves out a file
-// that it cannot use.
-func readFolder(dir string, shop *ShopKey) (*folder, error) {
-	f, err := loadFolder(dir)
-	if shop == nil || err != nil && !errors.Is(err, ErrNoKeys) {
-		return f, err
-	}
-	if f == nil {
-		f = &folder{bases: map[string]string{}}
-	}
+// join adds a shop's key to those of the place of that name.
+func (f *folder) join(shop *ShopKey, place string) error {
 	f.kept = shop.kid
 	if f.has(shop.kid) {
-		return f, nil
+		return nil
 	}
 	if shop.private == nil {
-		return nil, fmt.Errorf("none of our keys is the private one of the shop's public key %s; put it into %s with `glueauth keys import`, "+
-			"or leave the public one out", shop.kid, dir)
+		return fmt.Errorf("none of our keys is the private one of the shop's public key %s; put it into %s with `glueauth keys import`, "+
+			"or leave the public one out", shop.kid, place)
 	}
 	f.keys = append(f.keys, newKey(shop.private, ""))
 	if f.bases[defaultAlgorithm] == "" && !f.lists(defaultAlgorithm) {
 		f.bases[defaultAlgorithm] = shop.kid
 	}
-	return f, nil
+	return nil
 }
 
+// loadFolder loads every key of dir and proves that each can sign. It returns [ErrNoKeys] when there is nothing to load, and
+// otherwise an error that names the file and the remedy; it never leaves out a file that it cannot use.
 func loadFolder(dir string) (*folder, error) {
 	files, err := keyFiles(dir)
 	if err != nil {
@@ -77,7 +71,7 @@ func loadFolder(dir string) (*folder, error) {
 		if i := slices.IndexFunc(f.keys, func(o key) bool { return o.kid == k.kid }); i >= 0 {
 			return nil, fmt.Errorf("%s and %s in %s hold the same key; remove one of them", f.keys[i].file, file, dir)
 		}
-		if err := f.assign(dir, &k); err != nil {
+		if err := f.assign(filepath.Join(dir, manifestFile), &k); err != nil {
 			return nil, err
 		}
 		f.keys = append(f.keys, k)
@@ -87,14 +81,14 @@ func loadFolder(dir string) (*folder, error) {
 }
 
 // assign gives a key the algorithm that the manifest says, if it speaks of it.
-func (f *folder) assign(dir string, k *key) error {
+func (f *folder) assign(manifest string, k *key) error {
 	e := f.entry(k.kid)
 	if e == nil {
 		return nil
 	}
 	a, err := algorithmNamed(e.Algorithm)
 	if kind, _ := publicMembers(k.public); err != nil || kind != a.kind {
-		return fmt.Errorf("%s says %s of a key of another kind, %s; restore it from a backup", filepath.Join(dir, manifestFile), e.Algorithm, k.kid)
+		return fmt.Errorf("%s says %s of a key of another kind, %s; restore it from a backup", manifest, e.Algorithm, k.kid)
 	}
 	k.use(a)
 	return nil
@@ -146,12 +140,12 @@ func (f *folder) has(kid string) bool {
 	return slices.ContainsFunc(f.keys, func(k key) bool { return k.kid == kid })
 }
 
-// missing returns an error for a key whose file is not there although its time is not over.
-func (f *folder) missing(dir string, now time.Time, p pace) error {
+// missing returns an error for a key that is not in the place of that name although its time is not over.
+func (f *folder) missing(place string, now time.Time, p pace) error {
 	for _, s := range spans(f.entries, p) {
 		if state, _, _ := s.at(now); state != Gone && !f.has(s.Kid) {
-			return fmt.Errorf("the file of the key %[1]s, which is %[2]s, is not in %[3]s; restore it from a backup, or run `glueauth keys withdraw --kid %[1]s`",
-				s.Kid, state, dir)
+			return fmt.Errorf("the key %[1]s, which is %[2]s, is not in %[3]s; restore it from a backup, or run `glueauth keys withdraw --kid %[1]s`",
+				s.Kid, state, place)
 		}
 	}
 	return nil

@@ -34,7 +34,7 @@ func makeKeys(dir string) {
 	syscall.Umask(int(mask))
 	for i := 0; ; i++ {
 		ring := filepath.Join(dir, "keys")
-		kid, err := keys.Create(ring, rand.Reader)
+		kid, err := keys.Create(keys.Options{Dir: ring, Random: rand.Reader})
 		if err != nil {
 			panic(err)
 		}

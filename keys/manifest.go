@@ -44,6 +44,11 @@ func readManifest(dir string) ([]entry, error) {
 	if err != nil {
 		return nil, err
 	}
+	return parseManifest(path, data)
+}
+
+// parseManifest reads the manifest that is at path, as messages call it.
+func parseManifest(path string, data []byte) ([]entry, error) {
 	var m manifest
 	decoder := json.NewDecoder(bytes.NewReader(data))
 	decoder.DisallowUnknownFields()
@@ -65,11 +70,19 @@ func readManifest(dir string) ([]entry, error) {
 
 // writeManifest replaces the manifest in one step.
 func writeManifest(dir string, entries []entry) error {
+	data, err := encodeManifest(entries)
+	if err != nil {
+		return err
+	}
+	return replaceFile(filepath.Join(dir, manifestFile), data)
+}
+
+func encodeManifest(entries []entry) ([]byte, error) {
 	data, err := json.MarshalIndent(manifest{manifestVersion, entries}, "", "  ")
 	if err != nil {
-		return fmt.Errorf("encode the schedule of the keys: %w", err)
+		return nil, fmt.Errorf("encode the schedule of the keys: %w", err)
 	}
-	return replaceFile(filepath.Join(dir, manifestFile), append(data, '\n'))
+	return append(data, '\n'), nil
 }
 
 // replaceFile puts another content in the place of a file, in one step.

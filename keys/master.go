@@ -14,6 +14,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"time"
 
 	"github.com/glueauth/glueauth/config/secret"
 )
@@ -29,11 +30,13 @@ type Master struct{ keys []masterKey } // the newest first; the last one counts 
 
 type masterKey struct {
 	from   byte
-	secret *[masterBytes]byte // a pointer, so that printing a struct around a Master shows an address
+	secret *[masterBytes]byte // a pointer, so that printing a struct around a Master shows an address; nil: closed
+	until  time.Time          // from then on it is not needed any more; zero: nobody has asked
+	marks  *closedMarks       // of a closed one
 }
 
 func oneMaster(data []byte) *Master {
-	return &Master{[]masterKey{{1, (*[masterBytes]byte)(data)}}}
+	return &Master{[]masterKey{{from: 1, secret: (*[masterBytes]byte)(data)}}}
 }
 
 // OpenMaster reads the master secret from a file that no other user may reach: its 32 raw bytes, or one of the texts of
@@ -67,7 +70,8 @@ func CreateMaster(path string, random io.Reader) error {
 
 // ParseMaster reads the master secret from text: 64 hex digits, or the base64 of exactly 32 bytes in the standard or the
 // URL alphabet, padded or not (RFC 4648 §4, §5, §8). Several keys are such texts with their numbers before them, the newest
-// first, separated by line breaks or commas, like 10:TEXT,1:TEXT. The error shows nothing of the text.
+// first, separated by line breaks or commas, like 10:TEXT,1:TEXT; [CloseMaster] adds to them. The error shows nothing of the
+// text.
 func ParseMaster(text secret.Text) (*Master, error) {
 	if !strings.Contains(text.Reveal(), ":") {
 		return parseOne(text)
@@ -76,13 +80,14 @@ func ParseMaster(text secret.Text) (*Master, error) {
 	for part := range strings.FieldsFuncSeq(text.Reveal(), func(r rune) bool { return r == ',' || r == '\n' }) {
 		digits, rest, _ := strings.Cut(strings.TrimSuffix(part, "\r"), ":")
 		number, err := strconv.ParseUint(digits, 10, 8)
-		one, keyErr := parseOne(secret.Text(rest))
+		one, keyErr := parseNumbered(rest)
 		if err != nil || keyErr != nil || number == 0 || len(m.keys) > 0 && byte(number) >= m.keys[len(m.keys)-1].from {
 			return nil, errMasters
 		}
-		m.keys = append(m.keys, masterKey{byte(number), one.keys[0].secret})
+		one.from = byte(number)
+		m.keys = append(m.keys, one)
 	}
-	if len(m.keys) == 0 || m.keys[len(m.keys)-1].from != 1 {
+	if len(m.keys) == 0 || m.keys[len(m.keys)-1].from != 1 || m.keys[0].secret == nil {
 		return nil, errMasters
 	}
 	return m, nil
@@ -106,18 +111,30 @@ func parseOne(text secret.Text) (*Master, error) {
 }
 
 // Derive returns n bytes for one purpose: HKDF with SHA-256 (RFC 5869), no salt, and purpose followed by number as info.
-// Different purposes or numbers give unrelated bytes. n is from 1 to 8160.
+// Different purposes or numbers give unrelated bytes. n is from 1 to 8160. Of a closed key it is [ErrClosed] but for what
+// marks are made with.
 func (m *Master) Derive(purpose string, number byte, n int) ([]byte, error) {
 	if n < 1 {
 		return nil, fmt.Errorf("derive %d bytes for %s: ask for at least one", n, purpose)
 	}
-	of := m.keys[slices.IndexFunc(m.keys, func(k masterKey) bool { return k.from <= max(number, 1) })]
+	of := m.keyOf(number)
+	if of.secret == nil {
+		return of.mark(purpose, max(number, 1), n)
+	}
 	derived, err := hkdf.Key(sha256.New, of.secret[:], nil, purpose+string([]byte{number}), n)
 	if err != nil {
 		return nil, fmt.Errorf("derive %d bytes for %s: %w", n, purpose, err)
 	}
 	return derived, nil
 }
+
+// keyOf returns the key with the highest number that is not above this one.
+func (m *Master) keyOf(number byte) masterKey {
+	return m.keys[slices.IndexFunc(m.keys, func(k masterKey) bool { return k.from <= max(number, 1) })]
+}
+
+// from returns the number from which on the key counts that a number means.
+func (m *Master) from(number byte) byte { return m.keyOf(number).from }
 
 // Number returns the number from which on the newest key counts; 1 where there is one only.
 func (m *Master) Number() byte { return m.keys[0].from }
@@ -135,10 +152,7 @@ func (m *Master) Numbers() []byte {
 // the next multiple of ten above used, the highest number that is in use, and above the newest key's. The margin is for
 // numbers that settings elsewhere have.
 func RotateMaster(path string, used byte, random io.Reader) (number byte, err error) {
-	if info, err := os.Lstat(path); err == nil && info.Mode()&fs.ModeSymlink != 0 {
-		return 0, fmt.Errorf("%s is a link; rotate the file behind it, or where it comes from", path)
-	}
-	m, err := OpenMaster(path)
+	m, err := openToChange(path)
 	if err != nil {
 		return 0, err
 	}
@@ -147,15 +161,19 @@ func RotateMaster(path string, used byte, random io.Reader) (number byte, err er
 	if next > most {
 		return 0, fmt.Errorf("the master keys in %s have used all %d numbers; start anew with `glueauth keys accept-master`, which signs everybody out", path, most)
 	}
-	fresh := masterKey{byte(next), new([masterBytes]byte)}
+	fresh := masterKey{from: byte(next), secret: new([masterBytes]byte)}
 	if _, err := io.ReadFull(random, fresh.secret[:]); err != nil {
 		return 0, fmt.Errorf("read randomness for the master key: %w", err)
 	}
-	var text []byte
-	for _, k := range append([]masterKey{fresh}, m.keys...) {
-		text = fmt.Appendf(text, "%d:%s\n", k.from, base64.StdEncoding.EncodeToString(k.secret[:]))
+	return fresh.from, replaceFile(path, textOf(append([]masterKey{fresh}, m.keys...)))
+}
+
+// openToChange opens the master key of a file that can be replaced.
+func openToChange(path string) (*Master, error) {
+	if info, err := os.Lstat(path); err == nil && info.Mode()&fs.ModeSymlink != 0 {
+		return nil, fmt.Errorf("%s is a link; change the file behind it, or where it comes from", path)
 	}
-	return fresh.from, replaceFile(path, text)
+	return OpenMaster(path)
 }
 
 // Format implements [fmt.Formatter], so that no verb shows the secret.

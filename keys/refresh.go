@@ -40,12 +40,15 @@ func looks(dir string) (string, error) {
 	return text.String(), nil
 }
 
-// Refresh reads the folder again if it looks otherwise than before, and reports whether the ring has changed. A folder that
+// away is how a place looks that does not let itself be looked at.
+const away = "away"
+
+// Refresh reads the place again if it looks otherwise than before, and reports whether the ring has changed. A place that
 // cannot be used, or that lacks a signing key which the ring has, is told once, by the error; the ring stays as it is.
 func (r *Ring) Refresh() (changed bool, err error) {
-	now, err := looks(r.options.Dir)
-	if err != nil {
-		now = err.Error()
+	now, lookErr := r.place.looks()
+	if lookErr != nil {
+		now = away
 	}
 	r.mu.Lock()
 	known := now == r.seen || now == r.refused
@@ -56,28 +59,53 @@ func (r *Ring) Refresh() (changed bool, err error) {
 	if known {
 		return false, nil
 	}
+	if err := r.follow(); err != nil {
+		if errors.Is(err, errAway) {
+			now = away
+		}
+		if r.refuse(now) {
+			return false, fmt.Errorf("the signing keys cannot be used as they are kept now, the keys of before go on: %w", err)
+		}
+		return false, nil
+	}
+	return true, nil
+}
+
+// follow makes what is kept now the ring's keys.
+func (r *Ring) follow() error {
+	if r.options.Vault != nil {
+		if err := r.restore(); err != nil {
+			return err
+		}
+	}
 	f, seen, err := r.read()
 	if err == nil {
 		err = r.stillSigns(f)
 	}
 	if err != nil {
-		r.mu.Lock()
-		r.refused = now
-		r.mu.Unlock()
-		return false, fmt.Errorf("the key folder has changed and is not used as it is, the keys of before go on: %w", err)
+		return err
 	}
 	r.adopt(f, seen)
-	return true, nil
+	return nil
 }
 
-// stillSigns returns an error if a folder has no signing key for an algorithm for which the ring has one.
+// refuse notes what the ring does not use, and reports whether that is new.
+func (r *Ring) refuse(looks string) bool {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	before := r.refused
+	r.refused = looks
+	return before != looks
+}
+
+// stillSigns returns an error if what was read has no signing key for an algorithm for which the ring has one.
 func (r *Ring) stillSigns(f *folder) error {
 	now := r.options.Now()
 	next := f.view(now, r.options.pace())
 	for _, name := range Algorithms() {
 		_, had := r.viewAt(now).signers[name]
 		if _, has := next.signers[name]; had && !has {
-			return fmt.Errorf("no key of %s signs %s any more; put that key back", r.options.Dir, name)
+			return fmt.Errorf("no key of %s signs %s any more; put that key back", r.place.name(), name)
 		}
 	}
 	return nil

@@ -30,7 +30,7 @@ func refused(t *testing.T, dir string, parts ...string) {
 	if isNoKeys(err) {
 		t.Errorf("%v invites to make a new key", err)
 	}
-	_, err = keys.Create(dir, rand.Reader)
+	_, err = keys.Create(keys.Options{Dir: dir, Random: rand.Reader})
 	wantError(t, err, parts...)
 	if diff := cmp.Diff(before, snapshot(t, dir)); diff != "" {
 		t.Errorf("the folder was changed: %s", diff)

@@ -2,7 +2,7 @@
 //
 // # The key ring
 //
-// A [Ring] is one folder of private keys (RSA, P-256, Ed25519), one key in each *.pem file (PKCS#8 or PKCS#1, not
+// A [Ring] is usually one folder of private keys (RSA, P-256, Ed25519), one key in each *.pem file (PKCS#8 or PKCS#1, not
 // encrypted; hidden files are ignored). A kid is the key's RFC 7638 thumbprint, so the same key has the same kid wherever
 // it came from, and the name of its file is the operator's choice. A [ShopKey] out of the settings joins them; [Import]
 // puts one into the folder. A ring follows its folder ([Ring.Refresh]).
@@ -13,15 +13,19 @@
 // published and never sign. The times are compared with the clock by each process for itself, so processes on one folder
 // agree without talking.
 //
+// In place of the folder a ring can have a [Vault], where each key and the manifest are records that the master secret
+// seals (AES-256-GCM). Everything else is the same, but that there is no "current": the first key stands in the manifest.
+//
 // # The master secret
 //
-// A [Master] is 32 bytes from which other secrets are derived, each for one purpose and with a number.
+// A [Master] is 32 bytes from which other secrets are derived, each for one purpose and with a number. It can be followed by
+// a newer one ([RotateMaster]) and then be closed ([CloseMaster]).
 //
 // # Files
 //
 // Losing a key signs everybody out, so nothing here ever replaces, repairs or removes a key: what is broken, unreadable or
 // open to other users ends in one error that names the file and the remedy. The file of a gone key gets the suffix .gone
-// and stays. New files come into being whole, with mode 0600.
+// and stays; a vault puts its record aside. New files come into being whole, with mode 0600.
 package keys
 
 import (
@@ -44,8 +48,11 @@ var ErrNoKeys = errors.New("no signing key")
 
 // Options say which keys a [Ring] has, and how fast they change.
 type Options struct {
-	Dir    string
-	Shop   *ShopKey // joins the keys of the folder; nil for none
+	Dir    string   // the folder where they are kept
+	Vault  Vault    // where they are kept in place of a folder; nil for none
+	Master *Master  // seals what a vault keeps
+	Number byte     // with which the seal is derived from the master key, so that servers can follow one after the other
+	Shop   *ShopKey // joins the keys of the place; nil for none
 	Now    func() time.Time
 	Random io.Reader // for new keys; without it none can be made
 
@@ -58,6 +65,7 @@ func (o Options) pace() pace { return pace{ahead: o.Cache + slack(o.Cache), life
 // Ring is the keys of a folder. It is safe for concurrent use.
 type Ring struct {
 	options Options
+	place   place
 
 	mu      sync.Mutex // for what follows
 	folder  *folder
@@ -70,7 +78,7 @@ type Ring struct {
 type Info struct {
 	Kid          string // RFC 7638 thumbprint
 	Algorithm    string
-	File         string // name inside the folder; empty for a shop's key out of the settings
+	File         string // name inside the folder or the vault; empty for a shop's key out of the settings
 	Bits         int    // size of the modulus or the curve
 	State        string
 	Since, Until time.Time // of the state; zero where nobody knows
@@ -83,7 +91,7 @@ func Open(o Options) (*Ring, error) {
 	if o.Now == nil {
 		return nil, errors.New("open the key ring: it needs a clock")
 	}
-	r := &Ring{options: o}
+	r := &Ring{options: o, place: o.place()}
 	f, seen, err := r.read()
 	if err != nil {
 		return nil, err
@@ -92,17 +100,15 @@ func Open(o Options) (*Ring, error) {
 	return r, nil
 }
 
-// read reads the folder as it is now.
+// read reads the place as it is now.
 func (r *Ring) read() (f *folder, seen string, err error) {
 	const tries = 5
 	for range tries { // until nobody has changed it in the meantime
-		if seen, err = looks(r.options.Dir); err != nil {
+		if seen, err = r.place.looks(); err != nil {
 			return nil, "", err
 		}
-		if f, err = readFolder(r.options.Dir, r.options.Shop); err == nil {
-			err = f.missing(r.options.Dir, r.options.Now(), r.options.pace())
-		}
-		if after, lookErr := looks(r.options.Dir); lookErr == nil && after == seen {
+		f, err = r.options.usable(r.place.load())
+		if after, lookErr := r.place.looks(); lookErr == nil && after == seen {
 			break
 		}
 	}

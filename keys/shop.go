@@ -115,19 +115,22 @@ func shopText(text string, forbidden fs.FileMode) ([]byte, error) {
 	return data, err
 }
 
-// Import puts the shop's key of the options into their folder as [Create] does a new one, and reports whether it was not
-// there yet. The first key of a folder signs; with sign this one does at once, and nothing else is ever replaced but what
+// Import puts the shop's key of the options into their place as [Create] does a new one, and reports whether it was not
+// there yet. The first key of a place signs; with sign this one does at once, and nothing else is ever replaced but what
 // says which key signs.
 func Import(o Options, sign bool) (added bool, err error) {
 	shop, dir := o.Shop, o.Dir
 	if shop == nil || shop.private == nil {
 		return false, errors.New("there is no private key to import; give the shop's own one")
 	}
+	k := newKey(shop.private, "")
+	if o.Vault != nil {
+		return safe{o}.importKey(k, sign)
+	}
 	f, err := openToAdd(dir)
 	if err != nil {
 		return false, err
 	}
-	k := newKey(shop.private, "")
 	if f == nil || !f.has(k.kid) {
 		added = true
 		if err := addKey(dir, k); err != nil {
@@ -159,10 +162,9 @@ func listImported(o Options, k key, sign bool) error {
 	if !sign && !slices.ContainsFunc(entries, func(e entry) bool { return e.Kid == k.kid && !e.Withdrawn.IsZero() }) {
 		return nil
 	}
-	r := &Ring{options: o}
 	entries = slices.DeleteFunc(entries, func(e entry) bool { return e.Kid == k.kid })
 	if sign {
-		entries = append(entries, r.after(entries, r.fresh(k)))
+		entries = append(entries, afterAll(entries, o.fresh(k)))
 	}
 	return writeManifest(o.Dir, entries)
 }

@@ -58,7 +58,7 @@ func (t refreshToken) name() store.SessionName {
 // be raised replica by replica: what a replica ahead has written is no verdict for one behind ([errNewerKey]), and what was
 // written before dies by its own expiry, one lifetime later.
 type codec struct {
-	keys   [][]byte // the key of number n is keys[n-1]
+	keys   [][]byte // the key of number n is keys[n-1], nil where its master key was closed
 	number byte     // of the key that it writes with
 }
 
@@ -68,7 +68,7 @@ func newCodec(master *keys.Master, number byte) (codec, error) {
 	c := codec{number: number}
 	for n := range max(number, master.Number()) {
 		key, err := master.Derive(macKeyPurpose, n+1, derivedKeyBytes)
-		if err != nil {
+		if err != nil && (n+1 == number || !errors.Is(err, keys.ErrClosed)) {
 			return codec{}, err
 		}
 		c.keys = append(c.keys, key)
@@ -100,7 +100,7 @@ func (c codec) decode(text secret.Text, now time.Time) (refreshToken, error) {
 	if int(b[0]) > len(c.keys) {
 		return refreshToken{}, fmt.Errorf("%w (number %d)", errNewerKey, b[0])
 	}
-	if b[0] == 0 || !hmac.Equal(c.mac(b[0], b[:refreshBody]), b[refreshBody:]) {
+	if !c.made(b) {
 		return refreshToken{}, errNotOurs
 	}
 	t := refreshToken{
@@ -116,6 +116,11 @@ func (c codec) decode(text secret.Text, now time.Time) (refreshToken, error) {
 		return t, errExpired
 	}
 	return t, nil
+}
+
+// made reports whether the MAC of a token is by the key of its number, unless that was closed.
+func (c codec) made(b []byte) bool {
+	return b[0] != 0 && c.keys[b[0]-1] != nil && hmac.Equal(c.mac(b[0], b[:refreshBody]), b[refreshBody:])
 }
 
 func (c codec) mac(number byte, b []byte) []byte { return keyed(c.keys[number-1], b)[:refreshMAC] }

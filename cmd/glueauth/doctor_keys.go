@@ -14,8 +14,8 @@ const (
 	shopKeyCheck = "the shop's key"
 )
 
-func (d *doctor) checkKeys(context.Context) []finding {
-	found := []finding{d.checkMaster(), d.checkSigning()}
+func (d *doctor) checkKeys(ctx context.Context) []finding {
+	found := []finding{d.checkMaster(), d.checkSigning(ctx)}
 	if d.shopKey != "" {
 		found = append(found, d.checkShopKey())
 	}
@@ -43,22 +43,20 @@ func (d *doctor) checkMaster() finding {
 }
 
 // checkSigning looks at the keys as the start does, the shop's own in the settings among them.
-func (d *doctor) checkSigning() finding {
-	dir := d.cfg.Keys.Dir
-	options, err := ringOptions(d.cfg)
-	if err != nil {
-		return failed(signingCheck, err)
-	}
-	shop := options.Shop
-	ring, err := keys.Open(options)
+func (d *doctor) checkSigning(ctx context.Context) finding {
+	var shop *keys.ShopKey
+	var ring *keys.Ring
+	err := withOptions(ctx, d.cfg, func(o keys.Options) (err error) {
+		shop = o.Shop
+		if err := leftBehind(o); err != nil {
+			return err
+		}
+		ring, err = keys.Open(o)
+		return err
+	})
 	switch {
-	case errors.Is(err, keys.ErrNoKeys) && !inData(d.cfg, dir):
-		return broken(signingCheck, "put the key there with `glueauth keys import` or `glueauth keys generate`", "there is none in %s", dir)
-	case errors.Is(err, keys.ErrNoKeys) && d.cfg.Customers.Source != customersInFile:
-		return risky(signingCheck, "put the shop's own key there first: glueauth keys import --file PRIVATE",
-			"the first start makes a new one in %s: whoever verifies by the shop's public key refuses its tokens", dir)
 	case errors.Is(err, keys.ErrNoKeys):
-		return fine(signingCheck, "the first start makes one in %s", dir)
+		return d.noKeys()
 	case err != nil:
 		return failed(signingCheck, err)
 	}
@@ -72,6 +70,21 @@ func (d *doctor) checkSigning() finding {
 		whose = ", which is the shop's,"
 	}
 	return fine(signingCheck, "%d published; %s%s signs with RS256 and %d bits", len(all), all[0].Kid, whose, all[0].Bits)
+}
+
+// noKeys says what the first start does about it.
+func (d *doctor) noKeys() finding {
+	dir := d.cfg.Keys.Dir
+	if d.cfg.Keys.Shared {
+		dir = "redis"
+	} else if !inData(d.cfg, dir) {
+		return broken(signingCheck, "put the key there with `glueauth keys import` or `glueauth keys generate`", "there is none in %s", dir)
+	}
+	if d.cfg.Customers.Source != customersInFile {
+		return risky(signingCheck, "put the shop's own key there first: glueauth keys import --file PRIVATE",
+			"the first start makes a new one in %s: whoever verifies by the shop's public key refuses its tokens", dir)
+	}
+	return fine(signingCheck, "the first start makes one in %s", dir)
 }
 
 // checkShopKey looks whether the private half of the shop's public key is among ours.

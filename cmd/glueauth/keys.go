@@ -1,39 +1,37 @@
 package main
 
 import (
-	"crypto/rand"
 	"errors"
 	"fmt"
 	"path/filepath"
 
 	"github.com/spf13/cobra"
 
+	"github.com/glueauth/glueauth/config"
 	"github.com/glueauth/glueauth/keys"
 	"github.com/glueauth/glueauth/store/sqlitefile"
 )
 
 func (p process) keysCommand() *cobra.Command {
 	return p.group("keys", "Look at the signing keys and make new ones", p.keysListCommand(), p.keysRotateCommand(),
-		p.keysWithdrawCommand(), p.keysGenerateCommand(), p.keysImportCommand(), p.keysExportCommand(), p.keysAcceptMasterCommand())
+		p.keysWithdrawCommand(), p.keysGenerateCommand(), p.keysImportCommand(), p.keysMoveCommand(), p.keysExportCommand(), p.keysAcceptMasterCommand())
 }
 
 func (p process) keysGenerateCommand() *cobra.Command {
 	return &cobra.Command{
 		Use: "generate", Short: "Add an RSA key; the first one signs, a further one is published only (see rotate)", Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			cfg, err := p.load(cmd)
-			if err != nil {
+			return p.withKeys(cmd, func(_ *config.Config, o keys.Options) error {
+				if err := keepShopKey(o); err != nil {
+					return err
+				}
+				kid, err := keys.Create(o)
+				if err != nil {
+					return err
+				}
+				_, err = fmt.Fprintln(p.stdout, kid)
 				return err
-			}
-			if err := keepShopKey(cfg); err != nil {
-				return err
-			}
-			kid, err := keys.Create(cfg.Keys.Dir, rand.Reader)
-			if err != nil {
-				return err
-			}
-			_, err = fmt.Fprintln(p.stdout, kid)
-			return err
+			})
 		},
 	}
 }
@@ -43,16 +41,14 @@ func (p process) keysExportCommand() *cobra.Command {
 	cmd := &cobra.Command{
 		Use: "export", Short: "Print public keys, for gateways and shops that check tokens", Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			ring, _, err := p.ring(cmd)
-			if err != nil {
+			return p.withRing(cmd, func(_ *config.Config, ring *keys.Ring) error {
+				text, err := ring.Export(format, kid)
+				if err != nil {
+					return err
+				}
+				_, err = p.stdout.Write(text)
 				return err
-			}
-			text, err := ring.Export(format, kid)
-			if err != nil {
-				return err
-			}
-			_, err = p.stdout.Write(text)
-			return err
+			})
 		},
 	}
 	cmd.Flags().StringVar(&format, "format", "pem", "pem, spki (DER in base64) or jwks")

@@ -8,7 +8,6 @@ import (
 
 	"github.com/spf13/cobra"
 
-	"github.com/glueauth/glueauth/config"
 	"github.com/glueauth/glueauth/config/secret"
 	"github.com/glueauth/glueauth/keys"
 )
@@ -17,9 +16,9 @@ func (p process) keysImportCommand() *cobra.Command {
 	var private, public string
 	var sign bool
 	cmd := &cobra.Command{
-		Use: "import", Short: "Put the shop's own RSA key into the key folder, so that its tokens stay valid", Args: cobra.NoArgs,
-		Long: "Put the RSA private key with which the shop has signed into the key folder, so that the access tokens that it has given out\n" +
-			"stay valid, and that those which it gets from now on are signed as before. The first key of the folder signs; beside others\n" +
+		Use: "import", Short: "Put the shop's own RSA key among the signing keys, so that its tokens stay valid", Args: cobra.NoArgs,
+		Long: "Put the RSA private key with which the shop has signed among ours, so that the access tokens that it has given out\n" +
+			"stay valid, and that those which it gets from now on are signed as before. The first key of all signs; beside others\n" +
 			"this one does with --sign. PEM (PKCS#8 or PKCS#1), its line breaks perhaps written as __LINE__. Without --file the key is\n" +
 			"that of the setting keys.shop_private, which is SPRYKER_OAUTH_KEY_PRIVATE in a shop's environment. It can be repeated.",
 		RunE: func(cmd *cobra.Command, _ []string) error {
@@ -42,12 +41,10 @@ func (p process) keysImportCommand() *cobra.Command {
 			if err != nil {
 				return err
 			}
-			options, err := ringOptions(cfg)
-			if err != nil {
-				return err
-			}
-			options.Shop = shop
-			return p.importKey(options, sign)
+			return withOptions(cmd.Context(), cfg, func(o keys.Options) error {
+				o.Shop = shop
+				return p.importKey(o, sign)
+			})
 		},
 	}
 	cmd.Flags().StringVar(&private, "file", "", "file of the shop's private key, - for standard input")
@@ -78,19 +75,18 @@ func (p process) importKey(options keys.Options, sign bool) error {
 	return err
 }
 
-// keepShopKey puts the key of the settings, where it signs for want of another, into the folder before another comes there:
+// keepShopKey puts the key of the settings, where it signs for want of another, among the kept ones before another comes there:
 // a new key would sign at once, before anybody knows it.
-func keepShopKey(cfg *config.Config) error {
-	options, err := ringOptions(cfg)
-	if err != nil {
-		return err
-	}
-	folder := options
-	folder.Shop = nil
-	if _, err := keys.Open(folder); cfg.Keys.ShopPrivate == "" || !errors.Is(err, keys.ErrNoKeys) {
+func keepShopKey(o keys.Options) error {
+	if o.Shop == nil {
 		return nil
 	}
-	_, err = keys.Import(options, false)
+	kept := o
+	kept.Shop = nil
+	if _, err := keys.Open(kept); !errors.Is(err, keys.ErrNoKeys) {
+		return nil // what else is wrong comes back from the change itself
+	}
+	_, err := keys.Import(o, false)
 	return err
 }
 

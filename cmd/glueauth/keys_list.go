@@ -14,6 +14,7 @@ import (
 
 	"github.com/glueauth/glueauth/config"
 	"github.com/glueauth/glueauth/handlers"
+	"github.com/glueauth/glueauth/keys"
 )
 
 func (p process) keysListCommand() *cobra.Command {
@@ -27,22 +28,28 @@ func (p process) keysListCommand() *cobra.Command {
 			"  published  outside the schedule: accepted until its file is taken away\n\n" +
 			"With admin_secret set, the server on this machine is asked who has fetched each key since its start.",
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			ring, cfg, err := p.ring(cmd)
-			if err != nil {
-				return err
-			}
-			tab := tabwriter.NewWriter(p.stdout, 0, 0, 2, ' ', 0)
-			_, _ = fmt.Fprintln(tab, "KID\tALG\tBITS\tSTATE\tSINCE\tUNTIL\tFILE") // errors come back from Flush
-			for _, k := range ring.List() {
-				_, _ = fmt.Fprintf(tab, "%s\t%s\t%d\t%s\t%s\t%s\t%s\n",
-					k.Kid, k.Algorithm, k.Bits, k.State, stamp(k.Since), stamp(k.Until), cmp.Or(k.File, "(keys.shop_private)"))
-			}
-			if err := tab.Flush(); err != nil {
-				return err
-			}
-			return p.printReaders(cmd.Context(), cfg)
+			return p.withRing(cmd, func(cfg *config.Config, ring *keys.Ring) error {
+				tab := tabwriter.NewWriter(p.stdout, 0, 0, 2, ' ', 0)
+				_, _ = fmt.Fprintln(tab, "KID\tALG\tBITS\tSTATE\tSINCE\tUNTIL\tFILE") // errors come back from Flush
+				for _, k := range ring.List() {
+					_, _ = fmt.Fprintf(tab, "%s\t%s\t%d\t%s\t%s\t%s\t%s\n",
+						k.Kid, k.Algorithm, k.Bits, k.State, stamp(k.Since), stamp(k.Until), whereKept(cfg, k))
+				}
+				if err := tab.Flush(); err != nil {
+					return err
+				}
+				return p.printReaders(cmd.Context(), cfg)
+			})
 		},
 	}
+}
+
+// whereKept is the file of a key, or what there is in its place.
+func whereKept(cfg *config.Config, k keys.Info) string {
+	if cfg.Keys.Shared && k.File != "" {
+		return "(redis)"
+	}
+	return cmp.Or(k.File, "(keys.shop_private)")
 }
 
 // printReaders prints who has fetched each key; where nobody can be asked, it says so on stderr.

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"slices"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -13,27 +14,67 @@ import (
 	"github.com/glueauth/glueauth/config"
 	"github.com/glueauth/glueauth/handlers"
 	"github.com/glueauth/glueauth/keys"
+	"github.com/glueauth/glueauth/store/redisstore"
 )
 
-// followKeysEvery is how soon a server sees that the files of its keys have changed.
+// followKeysEvery is how soon a server sees that its keys have changed.
 const followKeysEvery = 500 * time.Millisecond
 
-// ring opens the signing keys that the settings name. It makes nothing.
-func (p process) ring(cmd *cobra.Command) (*keys.Ring, *config.Config, error) {
-	cfg, err := p.load(cmd)
-	if err != nil {
-		return nil, nil, err
-	}
-	ring, err := openRing(cfg)
-	return ring, cfg, err
+// withRing has the signing keys open that the settings name, for as long as use runs. It makes nothing.
+func (p process) withRing(cmd *cobra.Command, use func(*config.Config, *keys.Ring) error) error {
+	return p.withKeys(cmd, func(cfg *config.Config, o keys.Options) error {
+		ring, err := keys.Open(o)
+		if err != nil {
+			return err
+		}
+		return use(cfg, ring)
+	})
 }
 
-func openRing(cfg *config.Config) (*keys.Ring, error) {
-	options, err := ringOptions(cfg)
+// withKeys has the place of the signing keys open that the settings name, for as long as use runs.
+func (p process) withKeys(cmd *cobra.Command, use func(*config.Config, keys.Options) error) error {
+	cfg, err := p.load(cmd)
 	if err != nil {
-		return nil, err
+		return err
 	}
-	return keys.Open(options)
+	return withOptions(cmd.Context(), cfg, func(o keys.Options) error { return use(cfg, o) })
+}
+
+func withOptions(ctx context.Context, cfg *config.Config, use func(keys.Options) error) error {
+	o, err := ringOptions(cfg)
+	if err != nil {
+		return err
+	}
+	if !cfg.Keys.Shared {
+		return use(o)
+	}
+	return withVault(ctx, cfg, o, use)
+}
+
+// withVault has the signing keys in Redis open, whatever keys.store says.
+func withVault(ctx context.Context, cfg *config.Config, o keys.Options, use func(keys.Options) error) error {
+	master, err := existingMaster(cfg)
+	if err != nil {
+		return err
+	}
+	sessions, err := redisstore.OpenSource(ctx, redisOptions(cfg)) // the sessions are not touched
+	if err != nil {
+		return err
+	}
+	if o, err = sealedIn(sessions, master, cfg, o); err == nil {
+		err = use(o)
+	}
+	return errors.Join(err, sessions.Close())
+}
+
+// sealedIn lets the signing keys be in Redis.
+func sealedIn(sessions *redisstore.Store, master *keys.Master, cfg *config.Config, o keys.Options) (keys.Options, error) {
+	vault, err := sessions.Keyring()
+	if err != nil {
+		return keys.Options{}, err
+	}
+	o.Vault, o.Master, o.Number = vault, master, byte(cfg.Refresh.MACKey) //nolint:gosec // the setting is 1 to 255
+	return o, nil
 }
 
 // ringOptions is what the settings say of the keys.
@@ -49,15 +90,17 @@ func ringOptions(cfg *config.Config) (keys.Options, error) {
 	return o, nil
 }
 
-// openKeys opens the keys of a server. Where its own data folder has none yet, nobody knows any, so that what it makes
-// signs at once.
-func openKeys(cfg *config.Config, logger *slog.Logger) (*keys.Ring, error) {
-	options, err := ringOptions(cfg)
-	if err != nil {
+// openKeys opens the keys of a server. Where there are none yet in Redis or in its own data folder, nobody knows any, so that
+// what it makes signs at once.
+func openKeys(cfg *config.Config, options keys.Options, logger *slog.Logger) (*keys.Ring, error) {
+	if err := leftBehind(options); err != nil {
 		return nil, err
 	}
 	ring, err := keys.Open(options)
-	if errors.Is(err, keys.ErrNoKeys) && inData(cfg, cfg.Keys.Dir) {
+	switch missing := errors.Is(err, keys.ErrNoKeys); {
+	case missing && cfg.Keys.Shared:
+		ring, err = makeShared(cfg, options, logger)
+	case missing && inData(cfg, cfg.Keys.Dir):
 		ring, err = makeKeys(cfg, options, logger)
 	}
 	if err != nil {
@@ -75,9 +118,44 @@ func openKeys(cfg *config.Config, logger *slog.Logger) (*keys.Ring, error) {
 	return ring, nil
 }
 
+// leftBehind returns an error where Redis has no keys, and the folder from which they would have come has some.
+func leftBehind(options keys.Options) error {
+	if options.Vault == nil {
+		return nil
+	}
+	options.Shop = nil
+	if _, err := keys.Open(options); !errors.Is(err, keys.ErrNoKeys) {
+		return nil // what else is wrong comes back from whoever opens it
+	}
+	options.Vault = nil
+	if _, err := keys.Open(options); errors.Is(err, keys.ErrNoKeys) {
+		return nil
+	}
+	return fmt.Errorf("there are no signing keys in redis, but some in %s: bring them there with `glueauth keys move --to redis`, or take them away to begin with new ones",
+		options.Dir)
+}
+
+// makeShared makes the first keys in Redis, unless another server is faster.
+func makeShared(cfg *config.Config, options keys.Options, logger *slog.Logger) (*keys.Ring, error) {
+	algorithms := keys.Algorithms()[:1]
+	for _, c := range cfg.Clients {
+		if !slices.Contains(algorithms, c.Algorithm) {
+			algorithms = append(algorithms, c.Algorithm)
+		}
+	}
+	kids, err := keys.First(options, algorithms)
+	if err != nil {
+		return nil, err
+	}
+	for i, kid := range kids {
+		logger.Info("made a signing key in redis", "kid", kid, "alg", algorithms[i])
+	}
+	return keys.Open(options)
+}
+
 // makeKeys makes the first keys: one for RS256, and one for each other algorithm that a client has.
 func makeKeys(cfg *config.Config, options keys.Options, logger *slog.Logger) (*keys.Ring, error) {
-	kid, err := keys.Create(options.Dir, rand.Reader)
+	kid, err := keys.Create(options)
 	if err != nil {
 		return nil, err
 	}

@@ -43,7 +43,7 @@ func TestEveryAlgorithmOfTheKeysCanBeSet(t *testing.T) {
 
 func newRing(t *testing.T, dir string) *keys.Ring {
 	t.Helper()
-	if _, err := keys.Create(dir, rand.Reader); err != nil {
+	if _, err := keys.Create(keys.Options{Dir: dir, Random: rand.Reader}); err != nil {
 		t.Fatal(err)
 	}
 	ring, err := keys.Open(keys.Options{Dir: dir, Now: time.Now, Random: rand.Reader, Cache: time.Hour, Lifetime: time.Hour})

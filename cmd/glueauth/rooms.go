@@ -32,6 +32,7 @@ type rooms struct {
 	people      *sqlitefile.File    // of the embedded customers, else nil
 	embedded    *sqlstore.Customers // likewise
 	sessions    sessionStore
+	redis       *redisstore.Store // nil while it is not connected
 	shop        server.ShopTokens // nil: there is no shop database to ask about tokens
 	guard       *guard            // nil where sessions are embedded
 	chores      []chore
@@ -72,7 +73,7 @@ func openRooms(ctx context.Context, cfg *config.Config, metrics *handlers.Metric
 	if newest := int(r.master.Number()); newest > 1 && newest > cfg.Refresh.MACKey {
 		logger.WarnContext(ctx, "the newest master key makes nothing yet: once every server has read it, set refresh.mac_key", "refresh.mac_key", newest)
 	}
-	if r.keys, err = openKeys(cfg, logger); err != nil {
+	if err := r.openKeys(ctx, cfg, logger); err != nil {
 		return nil, err
 	}
 	logger.InfoContext(ctx, "signing", "kid", r.keys.List()[0].Kid, "published", len(r.keys.List()))
@@ -88,6 +89,43 @@ func openRooms(ctx context.Context, cfg *config.Config, metrics *handlers.Metric
 		return r, r.openRedis(ctx, cfg, metrics, logger)
 	}
 	return r, r.openEmbedded(ctx, cfg, logger)
+}
+
+// openKeys opens the signing keys, and the Redis in which they may be.
+func (r *rooms) openKeys(ctx context.Context, cfg *config.Config, logger *slog.Logger) error {
+	options, err := ringOptions(cfg)
+	if err != nil {
+		return err
+	}
+	if cfg.Keys.Shared {
+		sessions, err := r.connectRedis(ctx, cfg)
+		if err != nil {
+			return err
+		}
+		if options, err = sealedIn(sessions, r.master, cfg, options); err != nil {
+			return err
+		}
+	}
+	r.keys, err = openKeys(cfg, options, logger)
+	return err
+}
+
+// connectRedis opens Redis once for all that is kept there.
+func (r *rooms) connectRedis(ctx context.Context, cfg *config.Config) (*redisstore.Store, error) {
+	if r.redis != nil {
+		return r.redis, nil
+	}
+	sessions, err := redisstore.Open(ctx, redisOptions(cfg))
+	if err != nil {
+		return nil, err
+	}
+	r.redis = sessions
+	r.closers = append([]func() error{sessions.Close}, r.closers...)
+	return sessions, nil
+}
+
+func redisOptions(cfg *config.Config) redisstore.Options {
+	return redisstore.Options{URL: cfg.Redis.URL, WaitReplicas: cfg.Redis.WaitReplicas}
 }
 
 const (
@@ -123,12 +161,11 @@ func (r *rooms) openEmbedded(ctx context.Context, cfg *config.Config, logger *sl
 
 // openRedis keeps sessions in Redis, and makes sure that the replicas which do so too have the same keys and customers.
 func (r *rooms) openRedis(ctx context.Context, cfg *config.Config, metrics *handlers.Metrics, logger *slog.Logger) error {
-	sessions, err := redisstore.Open(ctx, redisstore.Options{URL: cfg.Redis.URL, WaitReplicas: cfg.Redis.WaitReplicas})
+	sessions, err := r.connectRedis(ctx, cfg)
 	if err != nil {
 		return err
 	}
 	r.sessions = sessions
-	r.closers = append([]func() error{sessions.Close}, r.closers...)
 	r.guard = newGuard(sessions, metrics, logger)
 	if err := r.guard.look(ctx); err != nil {
 		logger.WarnContext(ctx, "the state of redis is not known yet", "error", err)

@@ -112,7 +112,10 @@ func (r *rooms) openBeside(ctx context.Context, cfg *config.Config) (err error) 
 	if r.master, err = existingMaster(cfg); err != nil {
 		return err
 	}
-	if r.keys, err = openRing(cfg); err != nil {
+	if err := withOptions(ctx, cfg, func(o keys.Options) error {
+		r.keys, err = keys.Open(o)
+		return err
+	}); err != nil {
 		return err
 	}
 	open := func(path string) (*sqlitefile.File, error) { return r.existing(ctx, cfg, path) }

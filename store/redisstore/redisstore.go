@@ -6,7 +6,8 @@
 // Customer 21 has the key glueauth:{c:21}, a hash with his epoch, floor and an index of his sessions, and each of his sessions has
 // a key glueauth:{c:21}:NAME, one packed string (record.lua). What a shop said of him in a session that was taken over stands
 // under glueauth:{c:21}:NAME:sub, for as long. The part in braces chooses the slot of a Cluster, so that
-// whatever belongs to one customer changes in one step. Agents and guests have a and g in place of c. Every key expires.
+// whatever belongs to one customer changes in one step. Agents and guests have a and g in place of c. Every key expires,
+// but for the records of a [Keyring].
 //
 // # Calls
 //

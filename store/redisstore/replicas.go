@@ -44,7 +44,7 @@ func (s *Store) Agree(ctx context.Context, f Fingerprint) error {
 	remedies := map[string]string{
 		"master":    "the master key is another one: give all replicas the same master_key_file",
 		"customers": "the customers are others: point customers.file of all replicas at one database, or a copy of it, or customers.url at one shop",
-		"signing":   "no signing key is in common: give all replicas the same keys.dir",
+		"signing":   "no signing key is in common: give all replicas the same keys.dir, or all of them keys.store: redis",
 	}
 	if different == "" {
 		return nil
