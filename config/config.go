@@ -27,6 +27,7 @@ type Config struct {
 	AdminSecret secret.Text // bearer secret of the management API; empty: there is none
 	Data        string      // the data folder
 	Demo        bool
+	Revocations bool   // what has ended is published
 	Issuer      string // the iss claim, byte for byte; empty for none
 
 	Log struct {

@@ -129,6 +129,7 @@ func inOrder() map[string][]string {
 		"log.level":                     {"debug", "warn", "error"},
 		"log.format":                    {"text", "json", "text"},
 		"issuer":                        {"https://f.example/", "https://e.example"},
+		"revocations":                   {"true", "false"},
 		"keys.dir":                      {"f", "e"},
 		"master_key_file":               {"f", "e"},
 		"cors.origins":                  {"https://f.example", "https://e.example"},

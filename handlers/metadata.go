@@ -120,9 +120,14 @@ func (m metadata) serve(w http.ResponseWriter, r *http.Request) {
 
 // writeCached writes what anybody may keep for a while.
 func writeCached(w http.ResponseWriter, r *http.Request, kind string, body []byte, etag string, maxAge time.Duration) {
+	writeTagged(w, r, kind, body, etag, "public, max-age="+strconv.FormatInt(int64(maxAge/time.Second), 10))
+}
+
+// writeTagged writes what need not be sent again to whoever has it.
+func writeTagged(w http.ResponseWriter, r *http.Request, kind string, body []byte, etag, cacheControl string) {
 	header := w.Header()
 	header.Del("Pragma")
-	header.Set("Cache-Control", "public, max-age="+strconv.FormatInt(int64(maxAge/time.Second), 10))
+	header.Set("Cache-Control", cacheControl)
 	header.Set("ETag", etag)
 	if matches(r.Header["If-None-Match"], etag) {
 		w.WriteHeader(http.StatusNotModified)

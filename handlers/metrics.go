@@ -19,6 +19,7 @@ type Metrics struct {
 	events   *prometheus.CounterVec
 	findings *prometheus.GaugeVec
 	expiries *prometheus.GaugeVec
+	late     prometheus.Gauge
 }
 
 // NewMetrics returns metrics at zero, those of the Go runtime, the process and the build among them.
@@ -42,8 +43,12 @@ func NewMetrics() *Metrics {
 			Name: "glueauth_certificate_not_after_timestamp_seconds",
 			Help: "When the certificate of a listener that speaks TLS expires.",
 		}, []string{"listener"}),
+		late: prometheus.NewGauge(prometheus.GaugeOpts{
+			Name: "glueauth_revocations_late",
+			Help: "1 while the session store does not say which sessions have ended.",
+		}),
 	}
-	m.registry.MustRegister(m.requests, m.events, m.findings, m.expiries, collectors.NewGoCollector(),
+	m.registry.MustRegister(m.requests, m.events, m.findings, m.expiries, m.late, collectors.NewGoCollector(),
 		collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}), collectors.NewBuildInfoCollector())
 	for name, causes := range server.EventCauses() {
 		for _, cause := range causes { // an alarm on what has never happened needs its zero
@@ -54,12 +59,17 @@ func NewMetrics() *Metrics {
 }
 
 // Finding sets whether something about the session store can cost sessions. The names are a small closed set.
-func (m *Metrics) Finding(name string, there bool) {
+func (m *Metrics) Finding(name string, there bool) { set(m.findings.WithLabelValues(name), there) }
+
+// Late sets whether the session store does not say which sessions have ended.
+func (m *Metrics) Late(late bool) { set(m.late, late) }
+
+func set(g prometheus.Gauge, on bool) {
 	value := 0.0
-	if there {
+	if on {
 		value = 1
 	}
-	m.findings.WithLabelValues(name).Set(value)
+	g.Set(value)
 }
 
 // CertificateExpires sets when the certificate of a listener expires.

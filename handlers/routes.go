@@ -36,6 +36,8 @@ type Config struct {
 	Deadline    time.Duration                     // for one request; above it the core answers that it is unavailable
 	Metrics     *Metrics
 
+	// Revocations is the document of what has ended, with its quoted entity tag; nil: it is not published. Admin needs none.
+	Revocations  func() (body []byte, etag string, err error)
 	Introspector *server.Introspector // nil: there is neither /introspect nor /verify; Admin needs none
 
 	Inspector   *server.Inspector // of the management API, see Admin; Public needs none
@@ -67,6 +69,7 @@ func Public(c Config) (http.Handler, error) {
 		{paths: []string{pathToken, pathToken + "/"}, methods: []string{http.MethodPost}, serve: core.serve(core.token)},
 		{paths: []string{pathRevoke, pathRevoke + "/"}, methods: []string{http.MethodPost}, serve: core.serve(core.revoke)},
 		{paths: []string{pathJWKS}, methods: read(), serve: jwksHandler{c.JWKS, c.JWKSMaxAge, c.KeyReaders, c.Now}.serve},
+		revocationsRoute(c, fail),
 	}, introspectionRoutes(c, fail)...))
 	return newRouter(c, fail, slices.Concat(described, about.routes(), verificationRoutes(c, fail), []route{
 		{paths: []string{"/livez", "/healthz"}, methods: read(), serve: serveLive, quiet: true},

@@ -53,26 +53,26 @@ type setup struct {
 	ready     func(context.Context) error
 }
 
-func openShop(t *testing.T, s setup) *shop {
-	t.Helper()
+func openShop(tb testing.TB, s setup) *shop {
+	tb.Helper()
 	fixed, err := fixtures()
 	if err != nil {
-		t.Fatal(err)
+		tb.Fatal(err)
 	}
-	path := filepath.Join(t.TempDir(), "glueauth.db")
+	path := filepath.Join(tb.TempDir(), "glueauth.db")
 	if err := os.WriteFile(path, fixed.database, 0o600); err != nil {
-		t.Fatal(err)
+		tb.Fatal(err)
 	}
-	file, err := sqlitefile.Open(t.Context(), path, sqlitefile.Options{})
+	file, err := sqlitefile.Open(tb.Context(), path, sqlitefile.Options{})
 	if err != nil {
-		t.Fatal(err)
+		tb.Fatal(err)
 	}
-	t.Cleanup(func() { _ = file.Close() }) // some tests have closed it
+	tb.Cleanup(func() { _ = file.Close() }) // some tests have closed it
 	x := &shop{
-		clock: &clock{now: start}, random: newRandom(t.Name()), file: file, logs: &logBuffer{},
+		clock: &clock{now: start}, random: newRandom(tb.Name()), file: file, logs: &logBuffer{},
 	}
 	x.sessions = sqlitestore.New(file, x.clock.Now)
-	t.Cleanup(x.sessions.Close)
+	tb.Cleanup(x.sessions.Close)
 	var customers server.Customers = sqlstore.New(file, x.clock.Now, x.random)
 	if s.customers != nil {
 		customers = s.customers(customers)
@@ -97,10 +97,10 @@ func openShop(t *testing.T, s setup) *shop {
 	core, err1 := server.New(settings)
 	introspector, err2 := server.NewIntrospector(settings, x.sessions)
 	if err := errors.Join(err1, err2); err != nil {
-		t.Fatal(err)
+		tb.Fatal(err)
 	}
-	if err := core.SampleCosts(t.Context()); err != nil { // or unknown names cost as much as the shop's own hashes
-		t.Fatal(err)
+	if err := core.SampleCosts(tb.Context()); err != nil { // or unknown names cost as much as the shop's own hashes
+		tb.Fatal(err)
 	}
 	x.config = handlers.Config{
 		Server: core, JWKS: fixed.keys.JWKS, JWKSMaxAge: time.Hour, CORSOrigins: s.origins, Ready: s.ready, Logger: logger,
@@ -109,33 +109,33 @@ func openShop(t *testing.T, s setup) *shop {
 	}
 	public, err := handlers.Public(x.config)
 	if err != nil {
-		t.Fatal(err)
+		tb.Fatal(err)
 	}
-	x.address = x.listen(t, public)
+	x.address = x.listen(tb, public)
 	return x
 }
 
 // listen serves h on a free port until the test ends. A status that was written twice fails the test.
-func (x *shop) listen(t *testing.T, h http.Handler) string {
-	t.Helper()
+func (x *shop) listen(tb testing.TB, h http.Handler) string {
+	tb.Helper()
 	listener, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
-		t.Fatal(err)
+		tb.Fatal(err)
 	}
 	s := handlers.HTTPServer("", h, x.config.Logger)
 	var serving sync.WaitGroup
 	serving.Go(func() {
 		if err := s.Serve(listener); !errors.Is(err, http.ErrServerClosed) {
-			t.Error(err)
+			tb.Error(err)
 		}
 	})
-	t.Cleanup(func() {
+	tb.Cleanup(func() {
 		if err := s.Close(); err != nil {
-			t.Error(err)
+			tb.Error(err)
 		}
 		serving.Wait()
 		if strings.Contains(x.logs.String(), "superfluous") {
-			t.Error("an answer wrote its status twice:\n" + x.logs.String())
+			tb.Error("an answer wrote its status twice:\n" + x.logs.String())
 		}
 	})
 	return listener.Addr().String()

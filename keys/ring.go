@@ -145,12 +145,15 @@ type signer struct {
 
 func newSigner(k key) signer {
 	s := signer{key: k, prefixes: map[string]string{}}
-	for _, typ := range types() {
+	for _, typ := range append(types(), TypeRevocations) {
 		header := fmt.Sprintf(`{"typ":%q,"alg":%q,"kid":%q}`, typ, k.method.Alg(), k.kid)
 		s.prefixes[typ] = base64.RawURLEncoding.EncodeToString([]byte(header)) + "."
 	}
 	return s
 }
+
+// TypeRevocations is the type of the document of revocations: of no token, so that [Ring.Verify] takes it for none.
+const TypeRevocations = "revocations+jwt"
 
 // types are the types of tokens that we sign.
 func types() []string { return []string{"JWT", "at+jwt"} }

@@ -119,7 +119,10 @@ type Bearer struct {
 	Scopes    []string
 }
 
-// Verify returns whose access token this is; whoever's client may have got it. With live its session is asked for too. It
+var errEnded = errors.New("an access token whose session has ended")
+
+// Verify returns whose access token this is; whoever's client may have got it. What the revocations know to have ended is refused;
+// with live the store is asked for the session too. It
 // returns [BadAccessToken] for whatever is no token, has expired, has ended, or stands for no customer.
 func (i *Introspector) Verify(ctx context.Context, text secret.Text, live bool) (Bearer, error) {
 	token, err := i.read(text)
@@ -130,6 +133,9 @@ func (i *Introspector) Verify(ctx context.Context, text secret.Text, live bool) 
 	if bearer.ID == 0 && bearer.Reference == "" {
 		return Bearer{}, refuse(BadAccessToken, errors.New("an access token of nobody who is a customer"))
 	}
+	if i.revoked(token, bearer) {
+		return Bearer{}, refuse(BadAccessToken, errEnded)
+	}
 	if !live {
 		return bearer, nil
 	}
@@ -138,7 +144,7 @@ func (i *Introspector) Verify(ctx context.Context, text secret.Text, live bool) 
 	case err != nil:
 		return Bearer{}, err
 	case !lives:
-		return Bearer{}, refuse(BadAccessToken, errors.New("an access token whose session has ended"))
+		return Bearer{}, refuse(BadAccessToken, errEnded)
 	default:
 		return bearer, nil
 	}

@@ -83,6 +83,15 @@ func (i *Introspector) lives(ctx context.Context, p presented) (bool, error) {
 	return lives, err
 }
 
+// revoked reports whether the session of an access token, or all of its customer's, are known to have ended.
+func (i *Introspector) revoked(p presented, b Bearer) bool {
+	subject, name := store.Subject{Kind: store.SubjectCustomer, ID: b.ID}, store.SessionName{}
+	if p.ours {
+		subject, name, _ = identified(p.ID)
+	}
+	return i.config.Revocations.revoked(subject, name, p.IssuedAt)
+}
+
 // shopLives judges an access token that the shop has made. It has no session here; what is known is whether its customer
 // has signed out everywhere since, or changed his password, as far as that has shown.
 func (i *Introspector) shopLives(ctx context.Context, p presented) (bool, error) {

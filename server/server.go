@@ -62,6 +62,8 @@ type Config struct {
 	Refresh               RefreshPolicy
 	Legacy                Legacy // zero: no sessions of a shop are taken over
 	PasswordWorkers       int    // passwords verified at the same time
+	// Revocations is what Verify knows of ended sessions without asking the store; nil for nothing.
+	Revocations *Revocations
 
 	Now    func() time.Time
 	Random io.Reader

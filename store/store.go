@@ -27,6 +27,18 @@
 //
 // Whatever has ended or expired is kept for [Remembered] after [Session.Until], so that an operator can be told why.
 //
+// # What has ended
+//
+// A store also keeps a list of what has ended, so that whoever judges access tokens without asking about each (a gateway)
+// can be told. Whatever ends by Open, Adopt, Rotate, End, EndAll or Import stands in the list before that call returns without
+// an error; sessions that expire do not. A call that has ended something and could not write that down is an error that wraps
+// [ErrUnavailable], and its repetition writes it down.
+//
+// Revoked(ctx, after) returns the entries that were written since the call that returned after (0: all), perhaps with some of
+// before, and what to ask with the next time; ForgetRevoked(ctx, age) deletes those that were written that long ago.
+//
+// # Time
+//
 // Rotate decides by the table in rotate.go, with ages by the store's own clock; callers pass durations.
 // The suite in storetest is this contract as tests.
 package store

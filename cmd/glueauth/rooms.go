@@ -43,6 +43,7 @@ type rooms struct {
 type sessionStore interface {
 	server.Sessions
 	server.InspectedSessions
+	server.RevocationList
 	Ping(ctx context.Context) error
 }
 

@@ -33,6 +33,14 @@ func serve(ctx context.Context, cfg *config.Config, stdout, stderr io.Writer) er
 	defer rooms.close(logger)
 
 	settings := coreConfig(cfg, rooms, handlers.Events(logger, metrics))
+	if settings.Revocations, err = server.NewRevocations(settings, rooms.sessions); err != nil {
+		return err
+	}
+	if err := settings.Revocations.Follow(ctx); err != nil { // before anybody asks
+		return err
+	}
+	follower := &revocationFollower{revocations: settings.Revocations, metrics: metrics, logger: logger}
+	rooms.chores = append(rooms.chores, chore{followRevocationsEvery, follower.step}, chore{forgetRevocationsEvery, settings.Revocations.Forget})
 	core, err1 := server.New(settings)
 	inspector, err2 := server.NewInspector(settings, rooms.customers, rooms.sessions)
 	introspector, err3 := server.NewIntrospector(settings, rooms.sessions)
@@ -56,6 +64,9 @@ func serve(ctx context.Context, cfg *config.Config, stdout, stderr io.Writer) er
 		return err
 	}
 	web.Warnings = certs.warnings
+	if cfg.Revocations {
+		web.Revocations = settings.Revocations.Document
+	}
 	if rooms.guard != nil {
 		web.Warnings = func() []string { return append(rooms.guard.warnings(), certs.warnings()...) }
 	}

@@ -35,7 +35,7 @@ func (p process) inspectCommands() []*cobra.Command {
 		inspectCommand(p, "show", "Show one session and what happened to it",
 			"Show one session and what happened to it. WHO must name a session, not a customer.", (*server.Inspector).Show, showText),
 		inspectCommand(p, "revoke", "End one session, or all sessions of a customer",
-			"End the session that WHO names, or all sessions of the customer whom it names. Access tokens stay good until they\nexpire.",
+			"End the session that WHO names, or all sessions of the customer whom it names. Access tokens stay good until they\nexpire, unless gateways follow what has ended.",
 			(*server.Inspector).Revoke, revokeText),
 		inspectCommand(p, "explain", "Tell in plain words why somebody was signed out",
 			"Tell in plain words why somebody was signed out, or that he was not. It changes nothing, and no log has the token.",

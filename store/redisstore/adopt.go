@@ -7,8 +7,8 @@ import (
 	"github.com/glueauth/glueauth/store"
 )
 
-// replyLength is how many values an answer of adopt.lua has before the names of sessions that the cap ended.
-const replyLength = 6
+// replyLength is how many values an answer of adopt.lua that made a session has before the names of sessions that the cap ended.
+const replyLength = 7
 
 // Adopt takes a session over that a shop began, and makes the record of its subject where there is none. Like a sign-in it
 // is confirmed by replicas.
@@ -26,7 +26,11 @@ func (s *Store) Adopt(ctx context.Context, a store.Adoption) (store.RotateResult
 	if err != nil {
 		return store.RotateResult{}, err
 	}
-	s.endSurplus(ctx, &reader{values: got}, replyLength, store.Ending{Subject: a.Subject, From: a.From})
+	if len(got) >= replyLength {
+		if err := s.begun(ctx, &reader{values: got}, replyLength-1, a.Subject, a.Name, a.From); err != nil {
+			return store.RotateResult{}, err
+		}
+	}
 	return s.rotated(ctx, got, a.Rotation)
 }
 

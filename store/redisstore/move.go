@@ -77,7 +77,10 @@ func (s *Store) Import(ctx context.Context, batch []store.Snapshot) (result stor
 			return result, unavailable(errAnswer)
 		}
 	}
-	return result, err
+	if err != nil {
+		return result, err
+	}
+	return result, s.noteMoved(ctx, batch)
 }
 
 // importing returns the call that imports a session.

@@ -155,7 +155,11 @@ func TestMoveHeedsItsOwnKeysOnlyAndEachOfThemExpires(t *testing.T) {
 	}
 	own := strings.Fields(server.Do(t, "KEYS", "*"))
 	for _, key := range own {
-		if ttl, err := strconv.Atoi(server.Do(t, "PTTL", key)); err != nil || ttl < 0 || ttl > 3_600_000+86_400_000 {
+		most := 3_600_000 + 86_400_000
+		if strings.HasPrefix(key, "glueauth:{revoked}") { // its entries leave one by one
+			most = 367 * 86_400_000
+		}
+		if ttl, err := strconv.Atoi(server.Do(t, "PTTL", key)); err != nil || ttl < 0 || ttl > most {
 			t.Errorf("%s lives for %d ms, %v", key, ttl, err)
 		}
 	}

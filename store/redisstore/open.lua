@@ -1,5 +1,5 @@
 -- ARGV: offset, name, client, scopes, password, device, fresh epoch, lifetime, life, most open, from.
--- It returns the expiry and the names of the sessions that the cap ended, or an empty list when the name is taken.
+-- It returns the expiry, the epoch by which it is spared (may be empty) and the names of the sessions that the cap ended, or an empty list when the name is taken.
 if redis.call('EXISTS', KEYS[2]) == 1 then
   return {}
 end
@@ -13,4 +13,5 @@ local s = {
 }
 local reply = make(ARGV[2], s, known, tonumber(ARGV[10]))
 table.insert(reply, 1, s.expires)
+table.insert(reply, 2, spares(known))
 return reply

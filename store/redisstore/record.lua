@@ -117,6 +117,17 @@ local function save_subject(r)
   redis.call('PEXPIREAT', KEYS[1], deadline(r.expires))
 end
 
+-- renoted reports whether a session that ended then is to be written down again, as store.renoted.
+local function renoted(ended)
+  return now - ended <= 3600
+end
+
+-- spares returns the epoch by which a session that begins now is spared where all ended a moment ago, else an empty text; as
+-- store.SubjectRecord.Spares.
+local function spares(r)
+  return r and r.floor > 0 and now <= r.floor + 4 and r.epoch or ''
+end
+
 -- void_shop raises the shop floor, where a session ended for a cause that lies with the customer.
 local function void_shop(r, cause)
   if cause == 'password_changed' or cause == 'customer_blocked' or cause == 'customer_gone' then

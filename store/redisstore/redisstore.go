@@ -6,7 +6,8 @@
 // Customer 21 has the key glueauth:{c:21}, a hash with his epoch, floor and an index of his sessions, and each of his sessions has
 // a key glueauth:{c:21}:NAME, one packed string (record.lua). What a shop said of him in a session that was taken over stands
 // under glueauth:{c:21}:NAME:sub, for as long. The part in braces chooses the slot of a Cluster, so that
-// whatever belongs to one customer changes in one step. Agents and guests have a and g in place of c. Every key expires,
+// whatever belongs to one customer changes in one step. Agents and guests have a and g in place of c. What has ended is listed
+// under glueauth:{revoked} and glueauth:{revoked}:about, written by a call of its own after the ending. Every key expires,
 // but for the records of a [Keyring].
 //
 // # Calls
@@ -132,21 +133,47 @@ func (s *Store) Open(ctx context.Context, in store.SignIn) (store.SignedIn, erro
 		return store.SignedIn{}, errTaken
 	}
 	r := reader{values: got}
-	out := store.SignedIn{ExpiresAt: time.Unix(r.number(0), 0).UTC(), Ended: len(got) - 1}
-	s.endSurplus(ctx, &r, 1, store.Ending{Subject: in.Subject, From: in.From})
-	if r.bad {
-		return store.SignedIn{}, unavailable(errAnswer)
+	out := store.SignedIn{ExpiresAt: time.Unix(r.number(0), 0).UTC(), Ended: len(got) - openFields}
+	if err := s.begun(ctx, &r, openFields-1, in.Subject, in.Name, in.From); err != nil {
+		return store.SignedIn{}, err
 	}
 	return out, nil
 }
 
-// endSurplus ends the sessions that the cap has ended, whose names begin at i. They are dead already; what is missing is the
-// cause in their records, which their next use would write too.
-func (s *Store) endSurplus(ctx context.Context, r *reader, i int, e store.Ending) {
-	e.Cause = store.CauseTooMany
-	for ; i < len(r.values); i++ {
-		copy(e.Name[:], r.text(i))
-		if _, err := s.End(ctx, e); err != nil {
+// openFields is how many values the answer of open.lua has before the names of sessions that the cap ended.
+const openFields = 2
+
+// begun does what is left after a session was made: at i stand the epoch by which it is spared and then what the cap ended.
+func (s *Store) begun(ctx context.Context, r *reader, i int, subject store.Subject, name store.SessionName, from store.Visitor) error {
+	var ended []store.Revocation
+	if epoch := r.text(i); epoch != "" {
+		spared := store.Revocation{Subject: subject, Session: name, Spared: true}
+		copy(spared.Epoch[:], epoch)
+		ended = append(ended, spared)
+	}
+	for i++; i < len(r.values); i++ {
+		capped := store.Revocation{Subject: subject}
+		copy(capped.Session[:], r.text(i))
+		ended = append(ended, capped)
+	}
+	if r.bad {
+		return unavailable(errAnswer)
+	}
+	if err := s.note(ctx, ended...); err != nil {
+		return err
+	}
+	s.endSurplus(ctx, ended, from)
+	return nil
+}
+
+// endSurplus ends the sessions that the cap has ended. They are dead already; what is missing is the cause in their records,
+// which their next use would write too.
+func (s *Store) endSurplus(ctx context.Context, ended []store.Revocation, from store.Visitor) {
+	for _, r := range ended {
+		if r.Spared {
+			continue
+		}
+		if _, err := s.end(ctx, store.Ending{Subject: r.Subject, Name: r.Session, Cause: store.CauseTooMany, From: from}); err != nil {
 			break
 		}
 	}
@@ -196,29 +223,41 @@ func rotation(in store.Rotation) ([]any, error) {
 
 // rotated reads the answer to a rotation.
 func (s *Store) rotated(ctx context.Context, got []any, in store.Rotation) (store.RotateResult, error) {
-	out, ended, usable := result(got, in)
+	out, ended, again, usable := result(got, in)
 	if !usable {
 		return store.RotateResult{}, unavailable(errAnswer)
 	}
 	if s.confirm > 0 && ended {
 		// An ending does wait: end.lua writes an ended record again, for WAIT to cover it.
-		if _, err := s.End(ctx, store.Ending{Subject: in.Subject, Name: in.Name, Cause: out.Cause}); err != nil {
+		if _, err := s.end(ctx, store.Ending{Subject: in.Subject, Name: in.Name, Cause: out.Cause}); err != nil {
 			return store.RotateResult{}, err
 		}
+	}
+	if err := s.noteRotation(ctx, in, out, again); err != nil {
+		return store.RotateResult{}, err
 	}
 	return out, nil
 }
 
 // End ends a session if it lives and is the client's, and reports whether it did.
 func (s *Store) End(ctx context.Context, e store.Ending) (bool, error) {
+	ended, err := s.end(ctx, e)
+	if err == nil && ended > 0 {
+		err = s.note(ctx, store.Revocation{Subject: e.Subject, Session: e.Name})
+	}
+	return ended == 1 && err == nil, err
+}
+
+// end is End without a note of it. It returns what end.lua does.
+func (s *Store) end(ctx context.Context, e store.Ending) (int64, error) {
 	got, err := s.run(ctx, s.scripts.end, keys(e.Subject, e.Name), s.confirm, e.Name[:], string(e.Cause), e.Client, packed(e.From))
 	if err != nil {
-		return false, err
+		return 0, err
 	}
 	r := reader{values: got}
-	ended := r.number(0) == 1
+	ended := r.number(0)
 	if r.bad {
-		return false, unavailable(errAnswer)
+		return 0, unavailable(errAnswer)
 	}
 	return ended, nil
 }
@@ -232,7 +271,7 @@ func (s *Store) EndAll(ctx context.Context, e store.EndingAll) error {
 	if r := (reader{values: got}); r.number(0) != 1 {
 		return unavailable(errAnswer)
 	}
-	return nil
+	return s.note(ctx, store.Revocation{Subject: e.Subject, Epoch: e.FreshEpoch})
 }
 
 func (s *Store) run(ctx context.Context, script script, keys []string, replicas int, args ...any) ([]any, error) {

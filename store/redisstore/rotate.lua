@@ -4,7 +4,7 @@
 -- concurrency, reuse keeps alive (0/1), from, sign out (empty, 'others' or 'all'), fresh epoch,
 -- expiry of the presented token (0: not known), mark that a shop's sub must have. Lengths of time are in seconds.
 -- It returns the outcome, an empty cause, the generation to hand out, its expiry, the scopes and the shop's sub; or the outcome, the cause,
--- whether the session has ended (0/1), and of a reuse the visitor who was answered last.
+-- whether the session has ended (0/1, 2: long ago), and of a reuse the visitor who was answered last.
 local MAX = 4294967294 -- as store.MaxGeneration
 
 local name, g, client, asked = ARGV[2], tonumber(ARGV[3]), ARGV[4], ARGV[5]
@@ -200,7 +200,7 @@ end
 local cause = dead()
 if cause then -- row 1
   if s.ended ~= 0 then
-    return { 'refused', cause, 1, '' }
+    return { 'refused', cause, renoted(s.ended) and 1 or 2, '' }
   end
   return refuse(cause)
 end

@@ -15,11 +15,20 @@ var texts embed.FS
 // script is one operation: the name by which a server knows it, and its text.
 type script struct{ sha, text string }
 
-type scripts struct{ probe, open, adopt, rotate, end, endAll, export, list, take script }
+type scripts struct{ probe, open, adopt, rotate, end, endAll, export, list, take, note, revoked, forget script }
 
 func readScripts() (all scripts, err error) {
 	if all.adopt, err = adoption(); err != nil {
 		return all, err
+	}
+	for name, s := range map[string]*script{
+		"note.lua": &all.note, "revoked.lua": &all.revoked, "forget.lua": &all.forget,
+	} {
+		text, err := texts.ReadFile(name)
+		if err != nil {
+			return all, fmt.Errorf("read the scripts: %w", err)
+		}
+		*s = named(string(text))
 	}
 	for name, s := range map[string]*script{
 		"probe.lua": &all.probe, "open.lua": &all.open, "rotate.lua": &all.rotate, "end.lua": &all.end, "endall.lua": &all.endAll,

@@ -85,9 +85,9 @@ func addressIn(text string) netip.Addr {
 	return netip.Addr{}
 }
 
-// result reads the answer of rotate.lua to a rotation. It reports whether the session of a refused one has ended, and whether
-// the answer is one.
-func result(values []any, in store.Rotation) (out store.RotateResult, ended, usable bool) {
+// result reads the answer of rotate.lua to a rotation. It reports whether the session of a refused one has ended, whether that
+// was just now or not long ago, and whether the answer is one.
+func result(values []any, in store.Rotation) (out store.RotateResult, ended, again, usable bool) {
 	r := reader{values: values}
 	out = store.RotateResult{Outcome: store.Outcome(r.text(0)), Cause: store.Cause(r.text(1))}
 	switch {
@@ -101,11 +101,11 @@ func result(values []any, in store.Rotation) (out store.RotateResult, ended, usa
 		out.Sub = r.text(5)
 	case out.Outcome == store.Reused:
 		out.Other = r.visitor(3)
-		ended = r.number(2) == 1
+		ended, again = r.number(2) > 0, r.number(2) == 1
 	case out.Outcome == store.Refused, out.Outcome == store.OtherClient, out.Outcome == store.ScopeRefused, out.Outcome == store.Discarded:
-		ended = r.number(2) == 1
+		ended, again = r.number(2) > 0, r.number(2) == 1
 	default:
 		r.bad = true
 	}
-	return out, ended, !r.bad
+	return out, ended, again, !r.bad
 }

@@ -40,8 +40,17 @@ func (t transaction) adopt(ctx context.Context, a store.Adoption) (store.RotateR
 	case err != nil:
 		return store.RotateResult{}, err
 	}
-	if err := t.keep(ctx, a.Subject, kept); err != nil {
+	if err := t.begun(ctx, session, record, kept); err != nil {
 		return store.RotateResult{}, err
 	}
 	return result, t.endSurplus(ctx, surplus, before, a.From)
+}
+
+// begun writes the record of the subject of a session that was just made, and what the list says of them. had is the record as
+// it was, nil for none.
+func (t transaction) begun(ctx context.Context, s store.Session, had *store.SubjectRecord, record store.SubjectRecord) error {
+	if err := t.keep(ctx, s.Subject, record); err != nil {
+		return err
+	}
+	return t.revoke(ctx, s.Revocations(store.Session{}, had, &record, t.now))
 }

@@ -103,6 +103,9 @@ func (t transaction) merge(ctx context.Context, e store.Snapshot, result *store.
 			return err
 		}
 	}
+	if err := t.revoke(ctx, e.Moved(t.now)); err != nil {
+		return err
+	}
 	switch {
 	case !write:
 		result.Kept++

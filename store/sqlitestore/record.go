@@ -22,6 +22,9 @@ const (
 	writeSubject
 	sweepSessions
 	sweepSubjects
+	writeRevocation
+	addRevocation
+	sweepRevocations
 	touchInstance
 	statementCount
 )
@@ -35,6 +38,8 @@ const (
 			started_at, rotated_at, s.expires_at, ends_at, ended_at, cause, shop_expires_at, sub, sub_mark,
 			u.epoch, coalesce(u.expires_at, 0), coalesce(u.floor, 0), coalesce(u.floor_cause, ''), u.floor_from, coalesce(u.shop_floor, 0)
 		FROM sessions s LEFT JOIN subjects u ON u.kind = subject_kind AND u.id = subject_id `
+	intoRevocations = `INTO revocations (subject_kind, subject_id, name, spared, epoch, not_before, noted_at)
+		VALUES (?1, ?2, ?3, ?4, ?5, max(?6, coalesce((SELECT not_before FROM revocations WHERE (subject_kind, subject_id, name, spared) = (?1, ?2, ?3, ?4)), 0)), ?7)`
 	selectRecord = `SELECT epoch, expires_at, floor, floor_cause, floor_from, shop_floor FROM subjects WHERE kind = ? AND id = ?`
 )
 
@@ -55,8 +60,11 @@ func (s statement) text() string {
 			ON CONFLICT DO UPDATE SET epoch = excluded.epoch, expires_at = excluded.expires_at,
 				floor = excluded.floor, floor_cause = excluded.floor_cause, floor_from = excluded.floor_from,
 				shop_floor = excluded.shop_floor`,
-		sweepSessions: `DELETE FROM sessions WHERE name IN (SELECT name FROM sessions WHERE expires_at <= ?1 AND shop_expires_at <= ?1 LIMIT ?2)`,
-		sweepSubjects: `DELETE FROM subjects WHERE (kind, id) IN (SELECT kind, id FROM subjects WHERE expires_at <= ? LIMIT ?)`,
+		sweepSessions:    `DELETE FROM sessions WHERE name IN (SELECT name FROM sessions WHERE expires_at <= ?1 AND shop_expires_at <= ?1 LIMIT ?2)`,
+		sweepSubjects:    `DELETE FROM subjects WHERE (kind, id) IN (SELECT kind, id FROM subjects WHERE expires_at <= ? LIMIT ?)`,
+		writeRevocation:  `INSERT OR REPLACE ` + intoRevocations,
+		addRevocation:    `INSERT OR IGNORE ` + intoRevocations,
+		sweepRevocations: `DELETE FROM revocations WHERE seq IN (SELECT seq FROM revocations WHERE noted_at <= ? LIMIT ?)`,
 		// It writes a row as it is, and only where the tables of sessions can be read.
 		touchInstance: `UPDATE instance SET id = id WHERE NOT EXISTS (SELECT 1 FROM sessions, subjects WHERE 0)`,
 	}[s]

@@ -97,7 +97,10 @@ func (s *Store) EndAll(ctx context.Context, e store.EndingAll) error {
 			ended = *record
 		}
 		ended.EndAll(e, t.now)
-		return none, t.keep(ctx, e.Subject, ended)
+		if err := t.keep(ctx, e.Subject, ended); err != nil {
+			return none, err
+		}
+		return none, t.revoke(ctx, []store.Revocation{ended.Revocation(e.Subject)})
 	})
 	return err
 }
@@ -150,6 +153,9 @@ func (t transaction) open(ctx context.Context, in store.SignIn) (store.SignedIn,
 	if err := t.insert(ctx, session); err != nil {
 		return store.SignedIn{}, err
 	}
+	if err := t.revoke(ctx, session.Revocations(store.Session{}, record, &kept, t.now)); err != nil {
+		return store.SignedIn{}, err
+	}
 	if session.ExpiresAt.After(kept.ExpiresAt) {
 		kept.ExpiresAt = session.ExpiresAt
 		if err := t.keep(ctx, in.Subject, kept); err != nil {
@@ -162,8 +168,12 @@ func (t transaction) open(ctx context.Context, in store.SignIn) (store.SignedIn,
 // endSurplus ends the sessions that are too many.
 func (t transaction) endSurplus(ctx context.Context, surplus []store.Snapshot, subject store.SubjectRecord, from store.Visitor) error {
 	for _, e := range surplus {
+		before := e.Session
 		e.End(store.Ending{Cause: store.CauseTooMany, From: from}, &subject, t.now)
 		if err := t.update(ctx, e.Session); err != nil {
+			return err
+		}
+		if err := t.revoke(ctx, e.Revocations(before, &subject, &subject, t.now)); err != nil {
 			return err
 		}
 	}
@@ -193,21 +203,33 @@ func (t transaction) rotate(ctx context.Context, r store.Rotation) (store.Rotate
 
 // exchange carries a rotation of a session out that was found.
 func (t transaction) exchange(ctx context.Context, e store.Snapshot, r store.Rotation) (store.RotateResult, error) {
-	var before store.SubjectRecord
-	if e.Record != nil {
-		before = *e.Record
-	}
+	session, record := e.Session, copied(e.Record)
 	result, changed := e.Rotate(r, e.Record, t.now)
 	if !changed {
 		return result, nil
 	}
+	return result, t.write(ctx, e, session, record)
+}
+
+// write writes a session that was changed, its subject's record if that was too, and what has ended by it.
+func (t transaction) write(ctx context.Context, e store.Snapshot, before store.Session, record *store.SubjectRecord) error {
 	if err := t.update(ctx, e.Session); err != nil {
-		return store.RotateResult{}, err
+		return err
 	}
-	if e.Record != nil && *e.Record != before {
-		return result, t.keep(ctx, r.Subject, *e.Record)
+	if e.Record != nil && *e.Record != *record {
+		if err := t.keep(ctx, e.Subject, *e.Record); err != nil {
+			return err
+		}
 	}
-	return result, nil
+	return t.revoke(ctx, e.Revocations(before, record, e.Record, t.now))
+}
+
+func copied(r *store.SubjectRecord) *store.SubjectRecord {
+	if r == nil {
+		return nil
+	}
+	c := *r
+	return &c
 }
 
 func (t transaction) end(ctx context.Context, ending store.Ending) (bool, error) {
@@ -215,18 +237,9 @@ func (t transaction) end(ctx context.Context, ending store.Ending) (bool, error)
 	if errors.Is(err, sql.ErrNoRows) {
 		return false, nil
 	}
-	var before store.SubjectRecord
-	if e.Record != nil {
-		before = *e.Record
-	}
+	session, record := e.Session, copied(e.Record)
 	if err != nil || !e.End(ending, e.Record, t.now) {
 		return false, err
 	}
-	if err := t.update(ctx, e.Session); err != nil {
-		return false, err
-	}
-	if *e.Record != before {
-		return true, t.keep(ctx, ending.Subject, *e.Record)
-	}
-	return true, nil
+	return true, t.write(ctx, e, session, record)
 }

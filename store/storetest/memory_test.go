@@ -21,6 +21,43 @@ type memory struct {
 	mu       sync.Mutex
 	sessions map[store.SessionName]store.Session
 	records  map[store.Subject]store.SubjectRecord
+	revoked  []store.Revocation
+}
+
+// note writes down what a change of a session has ended.
+func (m *memory) note(s, before store.Session, had, record *store.SubjectRecord) {
+	for _, r := range s.Revocations(before, had, record, m.now()) {
+		m.write(r)
+	}
+}
+
+func (m *memory) write(r store.Revocation) {
+	r.At = store.Whole(m.now())
+	m.revoked = append(m.revoked, r)
+}
+
+func (m *memory) Revoked(ctx context.Context, after int64) ([]store.Revocation, int64, error) {
+	_, leave, err := m.enter(ctx, store.Subject{})
+	if err != nil {
+		return nil, after, err
+	}
+	defer leave()
+	return slices.Clone(m.revoked), 1, nil
+}
+
+func (m *memory) ForgetRevoked(_ context.Context, age time.Duration) error {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.revoked = slices.DeleteFunc(m.revoked, func(r store.Revocation) bool { return !m.now().Before(r.At.Add(age)) })
+	return nil
+}
+
+func copied(r *store.SubjectRecord) *store.SubjectRecord {
+	if r == nil {
+		return nil
+	}
+	c := *r
+	return &c
 }
 
 func newMemory(now func() time.Time) *memory {
@@ -59,6 +96,7 @@ func (m *memory) Open(ctx context.Context, in store.SignIn) (store.SignedIn, err
 		ExpiresAt: store.Whole(m.now().Add(min(in.Lifetime, in.MaxLife))), EndsAt: store.Whole(m.now().Add(in.MaxLife)),
 	}
 	m.sessions[in.Name] = s
+	m.note(s, store.Session{}, record, record)
 	if s.ExpiresAt.After(record.ExpiresAt) {
 		record.ExpiresAt = s.ExpiresAt
 	}
@@ -88,7 +126,9 @@ func (m *memory) Adopt(ctx context.Context, a store.Adoption) (store.RotateResul
 		m.endSurplus(a.Subject, &kept, a.MaxOpen, a.From)
 		s, record = begun, &kept
 	}
+	before, had := m.sessions[a.Name], copied(record)
 	result, _ := s.Rotate(a.Rotation, record, m.now())
+	m.note(s, before, had, record)
 	m.sessions[a.Name] = s
 	if record != nil {
 		m.records[a.Subject] = *record
@@ -105,6 +145,7 @@ func (m *memory) endSurplus(subject store.Subject, record *store.SubjectRecord, 
 	surplus := living[min(len(living), max(0, most-1)):]
 	for _, e := range surplus {
 		e.End(store.Ending{Cause: store.CauseTooMany, From: from}, record, m.now())
+		m.note(e.Session, m.sessions[e.Name], record, record)
 		m.sessions[e.Name] = e.Session
 	}
 	return len(surplus)
@@ -132,7 +173,9 @@ func (m *memory) Rotate(ctx context.Context, r store.Rotation) (store.RotateResu
 	if !ok || s.Subject != r.Subject {
 		return store.RotateResult{Outcome: store.Refused, Cause: store.CauseMissing}, nil
 	}
+	had := copied(record)
 	result, _ := s.Rotate(r, record, m.now())
+	m.note(s, m.sessions[r.Name], had, record)
 	m.sessions[r.Name] = s
 	if record != nil {
 		m.records[r.Subject] = *record
@@ -150,6 +193,7 @@ func (m *memory) End(ctx context.Context, e store.Ending) (bool, error) {
 	if !ok || s.Subject != e.Subject || !s.End(e, record, m.now()) {
 		return false, nil
 	}
+	m.note(s, m.sessions[e.Name], record, record)
 	m.sessions[e.Name] = s
 	m.records[e.Subject] = *record
 	return true, nil
@@ -166,6 +210,7 @@ func (m *memory) EndAll(ctx context.Context, e store.EndingAll) error {
 	}
 	record.EndAll(e, m.now())
 	m.records[e.Subject] = *record
+	m.write(record.Revocation(e.Subject))
 	return nil
 }
 

@@ -2,7 +2,7 @@
 //
 // The suite knows a store by its calls and by the clock it was given, so it runs unchanged on a store in a file, in another
 // process or on a network. Scripts (rows.go) walk through the rows of the rotation table one by one with their boundaries;
-// rules.go, adopt.go, signout.go, endall.go, told.go and seen.go hold what is true beside the table; race.go and revokerace.go let many ask at
+// rules.go, adopt.go, signout.go, endall.go, revoked.go, told.go and seen.go hold what is true beside the table; race.go and revokerace.go let many ask at
 // the same time, and linear.go checks that whatever they are told could have happened one after the other; property.go
 // compares the store with a model (model.go) in random histories.
 package storetest
@@ -30,6 +30,9 @@ type Sessions interface {
 	SessionsOf(ctx context.Context, subject store.Subject) ([]store.Snapshot, *store.SubjectRecord, error)
 	// Locate returns whose session this is, or [store.ErrNotFound]. It may read through the whole store.
 	Locate(ctx context.Context, name store.SessionName) (store.Subject, error)
+	// Revoked returns what has ended since the call that returned after, perhaps with some of before; it changes nothing.
+	Revoked(ctx context.Context, after int64) (list []store.Revocation, next int64, err error)
+	ForgetRevoked(ctx context.Context, age time.Duration) error
 }
 
 // Run runs the suite. open returns an empty store whose clock is now, and cleans up after the test by itself; stores may
@@ -83,6 +86,9 @@ func Run(t *testing.T, open func(t *testing.T, now func() time.Time) Sessions) {
 		"ending against refreshing":    testEndAgainstRotate,
 		"revoking wins":                testRevokeWins,
 		"sign-ins against the cap":     testRacingSignIns,
+		"what has ended is listed":     testRevoked,
+		"all at once is listed":        testAllRevoked,
+		"who signs in right after":     testSparedFromAll,
 		"some order explains it":       testLinear,
 		"any history":                  testModel,
 	} {

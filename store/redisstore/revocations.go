@@ -1,0 +1,175 @@
+package redisstore
+
+import (
+	"context"
+	"encoding/binary"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/glueauth/glueauth/store"
+)
+
+// overlap is for how long what was read is read once more: after a failover the clock of the new master may be behind.
+const overlap = 60
+
+// revokedKeys are the list of what has ended, and what is known of each. On a Cluster they have a slot of their own.
+func revokedKeys() []string { return []string{"glueauth:{revoked}", "glueauth:{revoked}:about"} }
+
+// Revoked returns what has ended since the call that returned after, and what to ask with the next time. It changes nothing.
+func (s *Store) Revoked(ctx context.Context, after int64) (list []store.Revocation, next int64, err error) {
+	got, err := s.run(ctx, s.scripts.revoked, revokedKeys(), 0, max(0, after-overlap))
+	if err != nil {
+		return nil, after, err
+	}
+	next = after
+	r := reader{values: got}
+	for i := 0; i < len(got); i += 2 {
+		one, ok := revocation(r.text(i), r.text(i+1))
+		if r.bad || !ok {
+			return nil, after, unavailable(errAnswer)
+		}
+		list = append(list, one)
+		next = max(next, one.At.Unix())
+	}
+	return list, next, nil
+}
+
+// ForgetRevoked deletes what was written down that long ago.
+func (s *Store) ForgetRevoked(ctx context.Context, age time.Duration) error {
+	for more := int64(1); more == 1; {
+		got, err := s.run(ctx, s.scripts.forget, revokedKeys(), 0, seconds(age))
+		if err != nil {
+			return err
+		}
+		r := reader{values: got}
+		if more = r.number(0); r.bad {
+			return unavailable(errAnswer)
+		}
+	}
+	return nil
+}
+
+// note writes down what has ended, also for a caller who has gone: a thief could see to that. A subject without a time has it
+// from now.
+func (s *Store) note(ctx context.Context, list ...store.Revocation) error {
+	if len(list) == 0 {
+		return nil
+	}
+	var args []any
+	for _, r := range list {
+		epoch, from := r.Epoch[:], int64(-1)
+		switch {
+		case r.Session == store.SessionName{}:
+			from = unix(r.NotBefore)
+		case !r.Spared:
+			epoch = nil
+		}
+		args = append(args, field(r), epoch, from)
+	}
+	_, err := s.run(context.WithoutCancel(ctx), s.scripts.note, revokedKeys(), s.confirm, args...)
+	return err
+}
+
+// noteMoved writes down what has ended of late of sessions that come from another store.
+func (s *Store) noteMoved(ctx context.Context, batch []store.Snapshot) error {
+	if !slices.ContainsFunc(batch, func(e store.Snapshot) bool { return !e.EndedAt.IsZero() || e.Record != nil && !e.Record.Floor.IsZero() }) {
+		return nil
+	}
+	servers, err := s.masters(ctx)
+	if err != nil {
+		return unavailable(err)
+	}
+	bounded, cancel := context.WithTimeout(ctx, patience)
+	defer cancel()
+	now, err := servers[0].Time(bounded).Result()
+	if err != nil {
+		return unavailable(err)
+	}
+	var ended []store.Revocation
+	for _, e := range batch {
+		ended = append(ended, e.Moved(now.Add(s.offset()))...)
+	}
+	return s.note(ctx, ended...)
+}
+
+const (
+	subjectSize = 1 + 8
+	timesSize   = 5 + 5
+)
+
+// field is how an entry is found.
+func field(r store.Revocation) []byte {
+	var b []byte
+	if r.Spared {
+		b = append(b, '+')
+	}
+	b = append(b, byte(r.Subject.Kind))
+	b = binary.BigEndian.AppendUint64(b, uint64(r.Subject.ID)) //nolint:gosec // the same 64 bits back and forth
+	if r.Session != (store.SessionName{}) {
+		b = append(b, r.Session[:]...)
+	}
+	return b
+}
+
+// revocation undoes field, and reads the value that note.lua has written. It reports whether they are what they must be.
+func revocation(field, value string) (r store.Revocation, ok bool) {
+	name := len(r.Session)
+	if len(field) == 1+subjectSize+name {
+		r.Spared = field[0] == '+'
+		field = field[1:]
+	}
+	if len(field) != subjectSize && len(field) != subjectSize+name || len(value) != timesSize && len(value) != timesSize+len(r.Epoch) {
+		return r, false
+	}
+	r.Subject.Kind = store.SubjectKind(field[0])
+	r.Subject.ID = int64(binary.BigEndian.Uint64([]byte(field[1:subjectSize]))) //nolint:gosec // as above
+	copy(r.Session[:], field[subjectSize:])
+	r.At, r.NotBefore = second(value[:5]), second(value[5:timesSize])
+	copy(r.Epoch[:], value[timesSize:])
+	return r, true
+}
+
+// second reads a time of five bytes, zero for none.
+func second(text string) time.Time {
+	n := int64(binary.BigEndian.Uint64([]byte(strings.Repeat("\x00", 3) + text))) //nolint:gosec // five bytes
+	if n == 0 {
+		return time.Time{}
+	}
+	return time.Unix(n, 0).UTC()
+}
+
+// noteRotation writes down what a rotation has ended: its session, or the others of the subject, or all. again says that the
+// session has ended just now or not long ago.
+func (s *Store) noteRotation(ctx context.Context, in store.Rotation, out store.RotateResult, again bool) error {
+	session := store.Revocation{Subject: in.Subject, Session: in.Name}
+	switch {
+	case out.Outcome.Succeeded():
+		return s.noteSignOut(ctx, in)
+	case !again || out.Outcome == store.Discarded: // that one never was ours
+		return nil
+	case out.Cause != store.CauseAll:
+		return s.note(ctx, session)
+	}
+	e, err := s.Session(ctx, in.Subject, in.Name) // a repetition; the sessions begun since are not concerned
+	if err != nil {
+		return err
+	}
+	if e.Record == nil || !e.Record.Floor.Equal(e.EndedAt) { // all was ended once more since
+		return s.note(ctx, session)
+	}
+	return s.note(ctx, e.Record.Revocation(in.Subject), session)
+}
+
+// noteSignOut writes down what a rotation has ended that handed out a token, or ended all.
+func (s *Store) noteSignOut(ctx context.Context, in store.Rotation) error {
+	all := store.Revocation{Subject: in.Subject, Epoch: in.FreshEpoch}
+	switch in.SignOut {
+	case store.SignOutAll:
+		return s.note(ctx, all)
+	case store.SignOutOthers:
+		return s.note(ctx, all, store.Revocation{Subject: in.Subject, Session: in.Name, Spared: true, Epoch: in.FreshEpoch})
+	default:
+		return nil
+	}
+}
