@@ -155,41 +155,37 @@ func Load(flags *pflag.FlagSet, environ, claims []string) (*Config, error) {
 	return c, nil
 }
 
-// complete fills in the paths that hang on others and looks at what must fit together.
+// complete fills in what hangs on other settings, and looks at what must fit together.
 func (c *Config) complete(given map[string]value) error {
-	if err := c.checkListeners(given); err != nil {
-		return err
-	}
-	if err := c.readTLS(); err != nil {
-		return err
-	}
-	if err := notBoth(given, "master_key", "master_key_file"); err != nil {
-		return err
-	}
-	if err := c.checkRotation(given); err != nil {
-		return err
-	}
-	if err := fromFile(given, "redis.url", "redis.url_file", c.redisFile, secretText(&c.Redis.URL)); err != nil {
-		return err
-	}
-	if c.Keys.Shared && c.Redis.URL == "" {
-		return errors.New("keys.store is redis, but redis.url is not set: give it the URL, or set the store to folder")
-	}
-	if err := c.readAdminSecret(given); err != nil {
-		return err
-	}
-	if err := c.readCustomers(given); err != nil {
-		return err
-	}
-	if err := c.readLegacy(given); err != nil {
-		return err
+	for _, step := range []func(map[string]value) error{
+		c.checkListeners, c.readTLS, c.readMasterKey, c.checkRotation, c.readStores, c.readAdminSecret, c.readCustomers, c.readLegacy,
+	} {
+		if err := step(given); err != nil {
+			return err
+		}
 	}
 	c.inData("keys.dir", &c.Keys.Dir, "keys")
 	if c.Customers.Source == sourceFile {
 		c.inData("customers.file", &c.Customers.File, "glueauth.db")
 	}
+	return nil
+}
+
+// readMasterKey looks where the master key is.
+func (c *Config) readMasterKey(given map[string]value) error {
 	if c.Keys.Master == "" {
 		c.inData("master_key_file", &c.Keys.MasterFile, "master.key")
+	}
+	return notBoth(given, "master_key", "master_key_file")
+}
+
+// readStores reads the URL of Redis, which the keys may be kept in too.
+func (c *Config) readStores(given map[string]value) error {
+	if err := fromFile(given, "redis.url", "redis.url_file", c.redisFile, secretText(&c.Redis.URL)); err != nil {
+		return err
+	}
+	if c.Keys.Shared && c.Redis.URL == "" {
+		return errors.New("keys.store is redis, but redis.url is not set: give it the URL, or set the store to folder")
 	}
 	return nil
 }

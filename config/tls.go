@@ -20,7 +20,7 @@ func tlsSettings(c *Config) []setting {
 }
 
 // readTLS looks whether each certificate has its key, and gives the management listener the public one's.
-func (c *Config) readTLS() error {
+func (c *Config) readTLS(map[string]value) error {
 	t := &c.TLS
 	for _, m := range []struct {
 		wrong           bool
