@@ -3,9 +3,9 @@ SHELL := bash
 .SHELLFLAGS := -euo pipefail -c
 .DEFAULT_GOAL := help
 MAKEFLAGS += --no-print-directory
-.PHONY: help deps need test tidy format lint fmt unit e2e fuzz golden prove storm bench run
+.PHONY: help deps need test tidy format lint fmt unit e2e fuzz golden prove storm bench bench-overload bench-timing run
 
-MODULES := . e2e
+MODULES := . e2e bench
 # What the race detector does not watch, for it would be four to ten times slower: the arithmetic of bcrypt and PBKDF2, and SQLite, which is C
 # translated to Go, with a heap of its own where the detector does not look anyway. The driver around it is watched. e2e/main_test.go has the
 # same list.
@@ -16,7 +16,7 @@ LINT := go tool -modfile='$(CURDIR)/.ci/tools.mod' golangci-lint
 FUZZTIME ?= 30s
 
 help: ## print the targets
-	@grep -E '^[a-z0-9]+:.*## ' Makefile | sed -E 's/^([a-z0-9]+):.*## /\1\t/' | expand -t 10
+	@grep -E '^[a-z0-9-]+:.*## ' Makefile | sed -E 's/^([a-z0-9-]+):.*## /\1\t/' | expand -t 16
 
 deps: ## install what the tests need (Debian, as root) and fetch the modules
 	@.ci/deps install
@@ -60,6 +60,12 @@ storm: need ## 2,000 simulated customers with three tabs, and thieves, against e
 
 bench: need ## run the benchmarks
 	@go test -run '^$$' -bench . -benchmem ./...
+
+bench-overload: need ## ten times as many sign-ins as can be done, beside refreshes; then the same against go-oauth2: eight minutes
+	@cd bench && go test -vet=off -count=1 -timeout 30m -run '^$$' -bench '^BenchmarkOverload$$' -benchtime 1x .
+
+bench-timing: need ## whether the time of a refused sign-in tells if there is such a customer: three minutes
+	@cd bench && go test -vet=off -count=1 -timeout 30m -run '^$$' -bench '^BenchmarkTiming$$' -benchtime 1x .
 
 run: ## start a server with demo data
 	@go run ./cmd/glueauth serve --demo

@@ -70,7 +70,7 @@ type Config struct {
 	Legacy   Legacy
 	Refresh  Refresh
 	Password struct {
-		Workers int // passwords verified at the same time; 0: one for each core
+		Workers int // passwords verified at the same time; 0: auto
 	}
 	Shutdown struct {
 		Drain   time.Duration // from readiness 503 to closing the listeners

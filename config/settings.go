@@ -75,7 +75,7 @@ func serverSettings(c *Config) []setting {
 		{key: "redis.url_file", env: envPrefix + "REDIS_FILE", read: optional(path(&c.redisFile)), meaning: "file that holds `redis.url` instead"},
 		{key: "redis.wait_replicas", builtin: "0", read: count(&c.Redis.WaitReplicas, 0, 10), meaning: "replicas of Redis that must confirm a sign-in and an ended session before it is answered"},
 		{key: "store.durability", builtin: "process-crash-safe", read: either(&c.Store.PowerLossSafe, "power-loss-safe", "process-crash-safe"), meaning: "`process-crash-safe`: a killed process loses nothing; `power-loss-safe`: a power cut neither, at one disk sync for each group of writes"},
-		{key: "password.workers", builtin: "auto", read: workers(&c.Password.Workers), meaning: "passwords verified at the same time; `auto`: one for each core"},
+		{key: "password.workers", builtin: "auto", read: workers(&c.Password.Workers), meaning: "passwords verified at the same time, at low priority; `auto`: one for each core, and one fewer where a quota or GOMAXPROCS limits the cores"},
 		{key: "shutdown.drain", builtin: "0s", read: duration(&c.Shutdown.Drain, 0, time.Hour), meaning: "how long readiness says no before the listeners close"},
 		{key: "shutdown.timeout", builtin: "10s", read: duration(&c.Shutdown.Timeout, time.Second, time.Hour), meaning: "how long requests in flight may take after that"},
 	}

@@ -3,6 +3,7 @@ package server
 import (
 	"context"
 	"errors"
+	"strings"
 
 	"github.com/glueauth/glueauth/config/secret"
 	"github.com/glueauth/glueauth/store"
@@ -11,22 +12,38 @@ import (
 // customers looks customers up and checks their passwords.
 type customers struct {
 	source           Customers
-	lane             *lane
+	pool             *pool[*attempt]
 	dummies          *dummies
 	requireConfirmed bool
 	observe          bool // refresh.customer_check: observe
 	event            eventFunc
 }
 
+// attempt is a password that may be right.
+type attempt struct {
+	hash, password secret.Text
+	right          bool
+}
+
+// verifyAll is what the pool of passwords does.
+func verifyAll(attempts []*attempt) {
+	for _, a := range attempts {
+		a.right = matches(a.hash, a.password)
+	}
+}
+
 // verify returns the customer whom name and password prove. Unknown, wrong, without password, blocked, unconfirmed: all
 // look the same and take the same time, for the name is always looked up and a hash is always verified.
-func (c *customers) verify(ctx context.Context, client *Client, name string, password secret.Text) (store.Customer, error) {
+func (c *customers) verify(ctx context.Context, client *Client, r TokenRequest) (store.Customer, error) {
+	name, password := *r.Username, *r.Password
 	if !possiblePassword(password) {
 		return store.Customer{}, c.wrong(ctx, client, store.Customer{}, causeImpossible)
 	}
-	if c.lane.full() { // before the look-up: shedding must cost nothing
-		return store.Customer{}, refuse(Unavailable, errBusy)
+	place, err := c.pool.enter(r.Address, strings.ToUpper(name))
+	if err != nil { // before the look-up: shedding must cost nothing
+		return store.Customer{}, refuse(Unavailable, err)
 	}
+	defer place.leave()
 	customer, err := c.source.ByEmail(ctx, name)
 	known := err == nil
 	if err != nil && !errors.Is(err, store.ErrNotFound) {
@@ -36,8 +53,8 @@ func (c *customers) verify(ctx context.Context, client *Client, name string, pas
 	if !usable {
 		hash = c.dummies.pick(name)
 	}
-	right := false
-	if err := c.lane.do(ctx, func() { right = matches(hash, password) }); err != nil {
+	a := &attempt{hash: hash, password: password}
+	if err := place.do(ctx, a, dummyLike(hash.Reveal()), nil); err != nil {
 		return store.Customer{}, refuse(Unavailable, err)
 	}
 	switch {
@@ -45,7 +62,7 @@ func (c *customers) verify(ctx context.Context, client *Client, name string, pas
 		return store.Customer{}, c.wrong(ctx, client, customer, causeUnknown)
 	case !usable:
 		return store.Customer{}, c.wrong(ctx, client, customer, causeNoPassword)
-	case !right:
+	case !a.right:
 		return store.Customer{}, c.wrong(ctx, client, customer, causeWrong)
 	}
 	if cause := c.barred(customer); cause != "" {

@@ -14,7 +14,7 @@ func (g passwordGrant) prove(ctx context.Context, client *Client, r TokenRequest
 	if r.Username == nil || r.Password == nil {
 		return proof{}, refuse(MissingParameter, nil)
 	}
-	customer, err := g.customers.verify(ctx, client, *r.Username, *r.Password)
+	customer, err := g.customers.verify(ctx, client, r)
 	if err != nil {
 		return proof{}, err
 	}

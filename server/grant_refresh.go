@@ -3,6 +3,7 @@ package server
 import (
 	"context"
 	"errors"
+	"net/netip"
 	"time"
 
 	"github.com/glueauth/glueauth/config/secret"
@@ -23,7 +24,7 @@ func (g refreshGrant) prove(ctx context.Context, client *Client, r TokenRequest)
 	if r.RefreshToken == nil {
 		return proof{}, refuse(MissingParameter, nil)
 	}
-	token, err := g.genuine(ctx, client, *r.RefreshToken)
+	token, err := g.genuine(ctx, client, r)
 	if err != nil {
 		return proof{}, err
 	}
@@ -39,8 +40,8 @@ func (g refreshGrant) prove(ctx context.Context, client *Client, r TokenRequest)
 }
 
 // genuine returns what a token says that we have made, or the shop before us, and that has not expired.
-func (g refreshGrant) genuine(ctx context.Context, client *Client, text secret.Text) (refreshToken, error) {
-	token, err := g.read(ctx, client, text)
+func (g refreshGrant) genuine(ctx context.Context, client *Client, r TokenRequest) (refreshToken, error) {
+	token, err := g.read(ctx, client, *r.RefreshToken, r.Address)
 	switch {
 	case err == nil:
 		return token, nil
@@ -53,11 +54,11 @@ func (g refreshGrant) genuine(ctx context.Context, client *Client, text secret.T
 }
 
 // read returns what a token says. Whose client one of ours belongs to is in its record, and a shop's own says it itself.
-func (g refreshGrant) read(ctx context.Context, client *Client, text secret.Text) (refreshToken, error) {
+func (g refreshGrant) read(ctx context.Context, client *Client, text secret.Text, from netip.Addr) (refreshToken, error) {
 	if !g.shop.reads(text) {
 		return g.codec.decode(text, g.now())
 	}
-	token, err := g.shop.decode(ctx, text)
+	token, err := g.shop.decode(ctx, text, from)
 	if token.shop != nil && token.shop.client != client.ID {
 		return refreshToken{}, errOtherClient
 	}

@@ -61,7 +61,7 @@ func (s *Server) Revoke(ctx context.Context, r RevokeRequest) (*TokenResponse, e
 
 // signOut ends one session. Everything that is no token of this client is ignored.
 func (s *Server) signOut(ctx context.Context, client *Client, r RevokeRequest) error {
-	e, token, err := s.named(ctx, client, *r.Token)
+	e, token, err := s.named(ctx, client, r)
 	if err != nil {
 		return err
 	}
@@ -94,9 +94,10 @@ func (s *Server) endSession(ctx context.Context, client *Client, token refreshTo
 
 // named finds out which session a token names, without I/O: what is returned has its cause set when there is none. Of a
 // refresh token it returns what that says, too.
-func (s *Server) named(ctx context.Context, client *Client, text secret.Text) (Event, refreshToken, error) {
+func (s *Server) named(ctx context.Context, client *Client, r RevokeRequest) (Event, refreshToken, error) {
+	text := *r.Token
 	if strings.HasPrefix(text.Reveal(), refreshPrefix) || s.refresh.shop.reads(text) {
-		return s.namedByRefreshToken(ctx, client, text)
+		return s.namedByRefreshToken(ctx, client, text, r.Address)
 	}
 	e := Event{Client: client.ID}
 	claims, err := s.issuer.config.Keys.Verify(text, s.issuer.config.Now())
@@ -114,9 +115,9 @@ func (s *Server) named(ctx context.Context, client *Client, text secret.Text) (E
 	return e, refreshToken{}, nil
 }
 
-func (s *Server) namedByRefreshToken(ctx context.Context, client *Client, text secret.Text) (Event, refreshToken, error) {
+func (s *Server) namedByRefreshToken(ctx context.Context, client *Client, text secret.Text, from netip.Addr) (Event, refreshToken, error) {
 	e := Event{Client: client.ID}
-	token, err := s.refresh.read(ctx, client, text)
+	token, err := s.refresh.read(ctx, client, text, from)
 	switch {
 	case err != nil && !isVerdict(err):
 		return e, token, refuse(Unavailable, err)
@@ -147,7 +148,7 @@ func (s *Server) signOutOthers(ctx context.Context, client *Client, r RevokeRequ
 
 // signOutAll ends all sessions of the customer. Nobody looks at him again: whoever may not go on may leave.
 func (s *Server) signOutAll(ctx context.Context, client *Client, r RevokeRequest) error {
-	token, err := s.refresh.genuine(ctx, client, *r.Token)
+	token, err := s.refresh.genuine(ctx, client, r.refresh())
 	if err != nil {
 		return err
 	}

@@ -136,7 +136,7 @@ func New(c Config) (*Server, error) {
 		return nil, fmt.Errorf("server: derive keys: %w", err)
 	}
 	people := &customers{
-		source: c.Customers, lane: newLane(c.PasswordWorkers, c.Now), dummies: dummies,
+		source: c.Customers, pool: newPool(c.PasswordWorkers, 1, verifyAll, c.Now), dummies: dummies,
 		requireConfirmed: c.RequireConfirmed, observe: c.CustomerCheckObserved, event: c.Event,
 	}
 	refresh := refreshGrant{customers: people, codec: tokens, shop: shop, now: c.Now, event: c.Event}

@@ -4,6 +4,7 @@ import (
 	"context"
 	"crypto/sha256"
 	"errors"
+	"net/netip"
 	"sync"
 	"time"
 
@@ -17,11 +18,11 @@ const rememberedTokens = 1024
 // takes a tenth of one core.
 const mostRest = 9
 
-// shopReader reads the refresh tokens of a shop. The 100,000 rounds that each of them costs run in a lane of their own with
+// shopReader reads the refresh tokens of a shop. The 100,000 rounds that each of them costs run in a pool of their own with
 // one worker, once for each token.
 type shopReader struct {
 	keys []shopKey
-	lane *lane
+	pool *pool[*unread]
 	now  func() time.Time
 
 	mu       sync.Mutex
@@ -41,6 +42,12 @@ type reading struct {
 	err   error
 }
 
+// unread is a token that is to be read.
+type unread struct {
+	text secret.Text
+	to   *reading
+}
+
 // newShopReader returns nil for no key.
 func newShopReader(key secret.Text, now func() time.Time) (*shopReader, error) {
 	if key == "" {
@@ -50,7 +57,9 @@ func newShopReader(key secret.Text, now func() time.Time) (*shopReader, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &shopReader{keys: keys, lane: newLane(1, now), now: now, readings: map[digest]*reading{}}, nil
+	r := &shopReader{keys: keys, now: now, readings: map[digest]*reading{}}
+	r.pool = newPool(1, 1, r.readAll, now)
+	return r, nil
 }
 
 // reads reports whether a text is to be read as a shop's refresh token.
@@ -58,8 +67,8 @@ func (r *shopReader) reads(text secret.Text) bool { return r != nil && shopShape
 
 // decode returns what a token says, as generation 0 of its session, or errNotOurs; beside errExpired too. Every other error
 // says that it could not be read in time.
-func (r *shopReader) decode(ctx context.Context, text secret.Text) (refreshToken, error) {
-	token, err := r.read(ctx, sha256.Sum256([]byte(text.Reveal())), text)
+func (r *shopReader) decode(ctx context.Context, text secret.Text, from netip.Addr) (refreshToken, error) {
+	token, err := r.read(ctx, text, from)
 	if err != nil {
 		return refreshToken{}, err
 	}
@@ -69,11 +78,12 @@ func (r *shopReader) decode(ctx context.Context, text secret.Text) (refreshToken
 	return token.session(), nil
 }
 
-func (r *shopReader) read(ctx context.Context, sum digest, text secret.Text) (shopToken, error) {
+func (r *shopReader) read(ctx context.Context, text secret.Text, from netip.Addr) (shopToken, error) {
+	sum := sha256.Sum256([]byte(text.Reveal()))
 	for {
 		reading, mine := r.claim(sum)
 		if mine {
-			r.work(ctx, reading, text)
+			r.work(ctx, &unread{text, reading}, from)
 			r.finish(sum, reading)
 			return reading.token, reading.err
 		}
@@ -101,22 +111,27 @@ func (r *shopReader) claim(sum digest) (*reading, bool) {
 	return made, true
 }
 
-// work reads a token on the one worker.
-func (r *shopReader) work(ctx context.Context, to *reading, text secret.Text) {
-	to.err = context.Canceled
-	err := r.lane.do(ctx, func() {
-		if to.err = r.rest(ctx); to.err != nil {
-			return
-		}
-		begun := r.now()
-		var plain []byte
-		if plain, to.err = decryptShop(r.keys, text); to.err == nil {
-			to.token, to.err = parseShop(plain)
-		}
-		r.tire(to.err != nil, r.now().Sub(begun))
-	})
+// work has a token read by the one worker.
+func (r *shopReader) work(ctx context.Context, u *unread, from netip.Addr) {
+	place, err := r.pool.enter(from, "") // whose it is shows when it is read
+	if err == nil {
+		err = place.do(ctx, u, "", r.rest)
+	}
 	if err != nil {
-		to.err = err
+		u.to.err = err
+	}
+}
+
+// readAll is what the pool of tokens does.
+func (r *shopReader) readAll(tokens []*unread) {
+	for _, u := range tokens {
+		begun := r.now()
+		plain, err := decryptShop(r.keys, u.text)
+		if err == nil {
+			u.to.token, err = parseShop(plain)
+		}
+		u.to.err = err
+		r.tire(err != nil, r.now().Sub(begun))
 	}
 }
 

@@ -26,10 +26,7 @@ func (d *doctor) estimates(ctx context.Context) (found []finding) {
 		return nil
 	}
 	const about = "by this machine's processors alone, an estimate"
-	workers := d.cfg.Password.Workers
-	if workers == 0 {
-		workers = runtime.GOMAXPROCS(0)
-	}
+	workers := passwordWorkers(d.cfg)
 	if kind, ok := median(d.kinds); ok {
 		found = append(found, fine("sign-ins", "about %.1f a second with %d workers and %s: %s", rate(ctx, workers, signInTime, kind.Work), workers, kind.Name, about))
 	}

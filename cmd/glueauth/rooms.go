@@ -250,12 +250,31 @@ func masterMark(master *keys.Master, number byte) ([]byte, error) {
 	return master.Derive("fingerprint", number, 16)
 }
 
+// passwordWorkers is how many passwords are verified at the same time: as many as there are cores, for they give way to all
+// else. Where Go may use fewer cores than there are, as under a quota, the system does not set their threads aside, and one
+// core is left to all else.
+func passwordWorkers(cfg *config.Config) int {
+	processors := runtime.GOMAXPROCS(0)
+	switch {
+	case cfg.Password.Workers > 0:
+		return cfg.Password.Workers
+	case processors < runtime.NumCPU():
+		return max(1, processors-1)
+	default:
+		return processors
+	}
+}
+
+// makeRoom gives Go a processor more for each thread that gives way (server/thread.go), and for the one that reads a shop's
+// tokens; not under a quota, which they would only use up sooner.
+func makeRoom(workers int) {
+	if processors := runtime.GOMAXPROCS(0); processors >= runtime.NumCPU() {
+		runtime.GOMAXPROCS(processors + workers + 1)
+	}
+}
+
 // coreConfig is the settings and the rooms as the authorization core wants them.
 func coreConfig(cfg *config.Config, r *rooms, event func(context.Context, server.Event)) server.Config {
-	workers := cfg.Password.Workers
-	if workers == 0 {
-		workers = runtime.GOMAXPROCS(0)
-	}
 	list := make([]server.Client, 0, len(cfg.Clients))
 	for _, c := range cfg.Clients {
 		list = append(list, server.Client{
@@ -276,6 +295,6 @@ func coreConfig(cfg *config.Config, r *rooms, event func(context.Context, server
 			MACKey: byte(cfg.Refresh.MACKey), //nolint:gosec // the setting is 1 to 255
 		},
 		Legacy:          server.Legacy{Key: cfg.Legacy.EncryptionKey, Tokens: r.shop, Until: cfg.Legacy.Until},
-		PasswordWorkers: workers, Now: time.Now, Random: rand.Reader, Event: event,
+		PasswordWorkers: passwordWorkers(cfg), Now: time.Now, Random: rand.Reader, Event: event,
 	}
 }

@@ -19,7 +19,7 @@ import (
 
 const (
 	requestDeadline = 5 * time.Second
-	sampleEvery     = time.Minute
+	sampleEvery     = time.Hour
 )
 
 // serve runs the server until ctx ends, then stops it gracefully. The log goes to stderr, the demo's curl lines to stdout.
@@ -41,6 +41,7 @@ func serve(ctx context.Context, cfg *config.Config, stdout, stderr io.Writer) er
 	}
 	follower := &revocationFollower{revocations: settings.Revocations, metrics: metrics, logger: logger}
 	rooms.chores = append(rooms.chores, chore{followRevocationsEvery, follower.step}, chore{forgetRevocationsEvery, settings.Revocations.Forget})
+	makeRoom(settings.PasswordWorkers)
 	core, err1 := server.New(settings)
 	inspector, err2 := server.NewInspector(settings, rooms.customers, rooms.sessions)
 	introspector, err3 := server.NewIntrospector(settings, rooms.sessions)

@@ -3,18 +3,23 @@ package server_test
 import (
 	"context"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
 	"github.com/glueauth/glueauth/server"
+	"github.com/glueauth/glueauth/store"
 )
 
 func TestFullPasswordQueueIsRefusedAtOnce(t *testing.T) {
 	t.Parallel()
+	var looks *looked
 	clock := &slowClock{now: time.Date(2026, 1, 1, 0, 0, 0, 0, time.UTC), held: make(chan struct{}), release: make(chan struct{})}
 	h := newHarness(t, func(c *server.Config) {
 		c.PasswordWorkers = 1
 		c.Now = clock.Now
+		looks = &looked{Customers: c.Customers}
+		c.Customers = looks
 	})
 	h.addDemo()
 	for range 8 { // by this clock each verification takes seconds, so the mean rises above the two that may wait
@@ -29,6 +34,7 @@ func TestFullPasswordQueueIsRefusedAtOnce(t *testing.T) {
 		}
 		codes <- server.CodeOf(err)
 	}
+	looks.n.Store(0)
 	clock.holdNext()
 	go signIn()
 	<-clock.held // the one worker is taken: of two more one waits and one is too many
@@ -43,6 +49,20 @@ func TestFullPasswordQueueIsRefusedAtOnce(t *testing.T) {
 			t.Errorf("one who had his place got %s", code)
 		}
 	}
+	if n := looks.n.Load(); n != 2 {
+		t.Errorf("%d look-ups, want none for the one who had no place", n)
+	}
+}
+
+// looked counts look-ups.
+type looked struct {
+	server.Customers
+	n atomic.Int64
+}
+
+func (l *looked) ByEmail(ctx context.Context, email string) (store.Customer, error) {
+	l.n.Add(1)
+	return l.Customers.ByEmail(ctx, email)
 }
 
 // slowClock is a clock in which ten seconds pass between any two looks; it can hold the one who looks next.
