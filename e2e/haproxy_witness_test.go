@@ -8,6 +8,7 @@ import (
 	"net/http/httptest"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"sync/atomic"
 	"testing"
 
@@ -17,7 +18,8 @@ import (
 // gateway is one HAProxy with the sample configuration, and the API behind it.
 type gateway struct {
 	url    string
-	passed atomic.Int64 // requests that came through to the API
+	passed atomic.Int64                // requests that came through to the API
+	header atomic.Pointer[http.Header] // of the last of them
 }
 
 // passHAProxy lets HAProxy judge the tokens, with the sample configuration as it is shipped.
@@ -53,6 +55,7 @@ func (s scene) passHAProxy(t *testing.T) {
 	if n := g.passed.Load(); n != 3 {
 		t.Errorf("%d requests came through to the API, want the 3 good ones", n)
 	}
+	s.claimHeaders(t, g)
 	eventually(t, expiryLimit, func() error {
 		if answer := g.ask(t, "Bearer "+brief); answer != want["expired"] {
 			return fmt.Errorf("a token of one second is: %s", answer)
@@ -60,6 +63,35 @@ func (s scene) passHAProxy(t *testing.T) {
 		return nil
 	})
 	s.changeKeys(t, key)
+}
+
+// claimHeaders sends headers that tell an API who a customer is.
+func (s scene) claimHeaders(t *testing.T, g *gateway) {
+	t.Helper()
+	r, err := http.NewRequestWithContext(t.Context(), http.MethodGet, g.url, http.NoBody)
+	if err != nil {
+		t.Fatal(err)
+	}
+	r.Header = http.Header{"Authorization": {"Bearer " + s.tokens["ours"]}, "X-Mine": {"stays"}}
+	for _, name := range []string{"X-Customer-Reference", "x_customer-Id", "X-Customer_id", "X_SCOPES", "x-scopes"} {
+		r.Header[name] = []string{"DE--1", "DE--2"}
+	}
+	response, err := http.DefaultClient.Do(r)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := response.Body.Close(); err != nil || response.StatusCode != http.StatusOK {
+		t.Fatal(response.Status, err)
+	}
+	got := *g.header.Load()
+	for _, name := range slices.Collect(maps.Keys(got)) {
+		if !slices.Contains([]string{"Authorization", "X-Mine", "Accept-Encoding", "User-Agent"}, name) {
+			t.Errorf("the API is told %s: %q", name, got[name])
+		}
+	}
+	if got.Get("X-Mine") == "" {
+		t.Error("a header that is nobody's business was removed")
+	}
 }
 
 // changeKeys tries the other settings of the sample.
@@ -96,7 +128,10 @@ func startHAProxy(t *testing.T, dir string, settings ...string) *gateway {
 	t.Helper()
 	address := freeAddress(t)
 	g := &gateway{url: "http://" + address}
-	api := httptest.NewServer(http.HandlerFunc(func(http.ResponseWriter, *http.Request) { g.passed.Add(1) }))
+	api := httptest.NewServer(http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) {
+		g.header.Store(&r.Header)
+		g.passed.Add(1)
+	}))
 	t.Cleanup(api.Close)
 	cmd := exec.Command(program(t, "haproxy"), "-db", "-f", "../deploy/gateways/haproxy/haproxy.cfg")
 	cmd.Env = append(environment(dir), append(settings, "GATEWAY_LISTEN="+address, "GATEWAY_BACKEND="+api.Listener.Addr().String())...)

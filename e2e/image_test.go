@@ -166,7 +166,7 @@ func (b buildah) context(t *testing.T) string {
 	for _, e := range entries {
 		seen = append(seen, e.Name())
 	}
-	if diff := cmp.Diff([]string{"cmd", "config", "go.mod", "go.sum", "handlers", "keys", "server", "store"}, seen); diff != "" {
+	if diff := cmp.Diff([]string{"cmd", "config", "go.mod", "go.sum", "handlers", "keys", "server", "store", "transport"}, seen); diff != "" {
 		t.Fatalf("a build sees the wrong files (-want +got):\n%s", diff)
 	}
 	return root
