@@ -67,6 +67,7 @@ type Config struct {
 		Type     string        // JWT or at+jwt
 	}
 	TLS      TLS
+	HTTP     HTTP
 	Legacy   Legacy
 	Refresh  Refresh
 	Password struct {

@@ -102,6 +102,7 @@ func builtIn(t *testing.T) *config.Config {
 		LateRetry: 7 * 24 * time.Hour, ConcurrencyAllowance: 10 * time.Second, MaxSessions: 200, MACKey: 1,
 	}
 	c.Shutdown.Timeout = 10 * time.Second
+	c.HTTP.MaxConnections = 10000
 	c.Clients = []config.Client{{
 		ID: "frontend", Dialect: "glue", Scopes: []string{"customer"}, AccessLifetime: c.Access.Lifetime,
 		RefreshLifetime: c.Refresh.Lifetime, RefreshMax: c.Refresh.MaxLifetime, Profile: "glue", Type: "JWT", Algorithm: "RS256", Subject: "glue",
@@ -140,6 +141,8 @@ func inOrder() map[string][]string {
 		"legacy.until":                  {"2027-01-31", "2027-01-31T04:00:00+01:00"},
 		"store.durability":              {"power-loss-safe", "process-crash-safe"},
 		"tls.self_signed":               {"true", "false", "true"},
+		"http.max_connections":          {"100", "200"},
+		"trusted_proxies":               {"10.0.0.0/8", "192.0.2.7"},
 		"password.workers":              {"3", "auto"},
 		"shutdown.drain":                {"1s", "2s"},
 		"shutdown.timeout":              {"3s", "4s"},

@@ -13,13 +13,19 @@ import (
 // net/http itself has to say goes to the logger.
 func HTTPServer(address string, h http.Handler, logger *slog.Logger) *http.Server {
 	return &http.Server{
-		Addr:                         address,
-		Handler:                      h,
-		ReadHeaderTimeout:            5 * time.Second,
-		ReadTimeout:                  10 * time.Second,
-		WriteTimeout:                 30 * time.Second,
-		IdleTimeout:                  60 * time.Second,
-		MaxHeaderBytes:               16 << 10,
+		Addr:              address,
+		Handler:           h,
+		ReadHeaderTimeout: 5 * time.Second,
+		ReadTimeout:       10 * time.Second,
+		WriteTimeout:      30 * time.Second,
+		IdleTimeout:       60 * time.Second,
+		MaxHeaderBytes:    16 << 10,
+		HTTP2: &http.HTTP2Config{
+			MaxConcurrentStreams:          100, // the least that RFC 9113 §6.5.2 recommends
+			MaxReceiveBufferPerConnection: 4 * maxBody,
+			MaxReceiveBufferPerStream:     maxBody,
+			WriteByteTimeout:              10 * time.Second,
+		},
 		DisableGeneralOptionsHandler: true, // OPTIONS * is an unknown path like any other
 		ErrorLog:                     log.New(serverLog{logger}, "", 0),
 	}

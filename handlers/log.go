@@ -20,9 +20,15 @@ type requestInfo struct {
 	address netip.Addr
 }
 
+// clientAddress returns where a request comes from, the zero address when that is not known.
+func clientAddress(ctx context.Context) netip.Addr {
+	info, _ := ctx.Value(requestKey{}).(requestInfo)
+	return info.address
+}
+
 func addressOf(ctx context.Context) string {
-	if info, ok := ctx.Value(requestKey{}).(requestInfo); ok && info.address.IsValid() {
-		return info.address.String()
+	if a := clientAddress(ctx); a.IsValid() {
+		return a.String()
 	}
 	return ""
 }

@@ -77,6 +77,24 @@ func (m *Metrics) CertificateExpires(listener string, at time.Time) {
 	m.expiries.WithLabelValues(listener).Set(float64(at.Unix()))
 }
 
+// Connections adds the counts of a listener's connections: open ones, and those closed before their time, to let others in or at
+// once.
+func (m *Metrics) Connections(listener string, counts func() (open int, cut, refused uint64)) {
+	labels := prometheus.Labels{"listener": listener}
+	closed := func(how string, count func() uint64) prometheus.Collector {
+		return prometheus.NewCounterFunc(prometheus.CounterOpts{
+			Name: "glueauth_connections_closed_total", ConstLabels: prometheus.Labels{"listener": listener, "how": how},
+			Help: "Connections closed because there were too many: waiting ones to let others in (made_room), new ones at once (refused).",
+		}, func() float64 { return float64(count()) })
+	}
+	m.registry.MustRegister(
+		prometheus.NewGaugeFunc(prometheus.GaugeOpts{Name: "glueauth_connections", Help: "Open connections.", ConstLabels: labels},
+			func() float64 { open, _, _ := counts(); return float64(open) }),
+		closed("made_room", func() uint64 { _, cut, _ := counts(); return cut }),
+		closed("refused", func() uint64 { _, _, refused := counts(); return refused }),
+	)
+}
+
 func (m *Metrics) handler() http.Handler {
 	return promhttp.HandlerFor(m.registry, promhttp.HandlerOpts{})
 }

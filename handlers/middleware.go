@@ -8,6 +8,7 @@ import (
 	"io"
 	"log/slog"
 	"net/http"
+	"net/netip"
 	"runtime"
 	"runtime/debug"
 	"time"
@@ -26,12 +27,17 @@ type chain struct {
 	deadline time.Duration
 	cors     *cors.Cors // nil: off
 	fail     *failures
+	address  func(*http.Request) netip.Addr
 }
 
 func newChain(c Config, fail *failures) chain {
+	address := c.ClientAddress
+	if address == nil {
+		address = peer
+	}
 	return chain{
 		logger: c.Logger, metrics: c.Metrics, random: c.Random, now: c.Now, deadline: c.Deadline,
-		cors: newCORS(c.CORSOrigins), fail: fail,
+		cors: newCORS(c.CORSOrigins), fail: fail, address: address,
 	}
 }
 
@@ -62,7 +68,7 @@ func (c chain) requestID(next http.Handler) http.Handler {
 			id = c.newRequestID()
 		}
 		w.Header().Set("X-Request-Id", id)
-		ctx := context.WithValue(r.Context(), requestKey{}, requestInfo{id: id, address: peer(r)})
+		ctx := context.WithValue(r.Context(), requestKey{}, requestInfo{id: id, address: c.address(r)})
 		next.ServeHTTP(record(w), r.WithContext(ctx))
 	})
 }

@@ -13,7 +13,7 @@ func (h endpoint) revoke(r *http.Request, f asked) (any, error) {
 		Token:     f.get(paramToken),
 		Sessions:  f.form[paramSessions].Reveal(),
 		RetryKey:  f.form[paramRetryKey],
-		Address:   peer(r),
+		Address:   clientAddress(r.Context()),
 		UserAgent: r.UserAgent(),
 	})
 	if err != nil || response == nil {

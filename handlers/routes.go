@@ -12,6 +12,7 @@ import (
 	"io"
 	"log/slog"
 	"net/http"
+	"net/netip"
 	"slices"
 	"strings"
 	"time"
@@ -37,7 +38,9 @@ type Config struct {
 	Metrics     *Metrics
 
 	// Revocations is the document of what has ended, with its quoted entity tag; nil: it is not published. Admin needs none.
-	Revocations  func() (body []byte, etag string, err error)
+	Revocations   func() (body []byte, etag string, err error)
+	ClientAddress func(*http.Request) netip.Addr // where a request comes from; nil: from the other end of the connection
+
 	Introspector *server.Introspector // nil: there is neither /introspect nor /verify; Admin needs none
 
 	Inspector   *server.Inspector // of the management API, see Admin; Public needs none

@@ -72,7 +72,7 @@ func (h endpoint) token(r *http.Request, f asked) (any, error) {
 		RefreshToken: f.get(paramRefreshToken),
 		Scope:        revealed(f.get(paramScope)),
 		RetryKey:     f.form[paramRetryKey],
-		Address:      peer(r),
+		Address:      clientAddress(r.Context()),
 		UserAgent:    r.UserAgent(),
 	})
 	return newTokenBody(response), err

@@ -1,4 +1,5 @@
-// Package transport is what stands between the network and the HTTP handlers: the certificates of the listeners.
+// Package transport is what stands between the network and the HTTP handlers: the certificates of the listeners, the gate that keeps
+// the number of connections within bounds, and the address that a request comes from.
 package transport
 
 import (

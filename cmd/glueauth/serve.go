@@ -15,6 +15,7 @@ import (
 	"github.com/glueauth/glueauth/config"
 	"github.com/glueauth/glueauth/handlers"
 	"github.com/glueauth/glueauth/server"
+	"github.com/glueauth/glueauth/transport"
 )
 
 const (
@@ -56,8 +57,9 @@ func serve(ctx context.Context, cfg *config.Config, stdout, stderr io.Writer) er
 		Server: core, JWKS: rooms.keys.JWKS, JWKSMaxAge: cfg.Keys.JWKSCache, CORSOrigins: cfg.CORS.Origins,
 		Ready: rooms.ping, Stopping: draining.Load,
 		Logger: logger, Random: rand.Reader, Now: time.Now, Deadline: requestDeadline, Metrics: metrics,
-		PEM:          rooms.keys.PEM,
-		Introspector: introspector, Inspector: inspector, AdminSecret: cfg.AdminSecret,
+		PEM:           rooms.keys.PEM,
+		ClientAddress: transport.Proxies(cfg.HTTP.TrustedProxies).ClientAddress,
+		Introspector:  introspector, Inspector: inspector, AdminSecret: cfg.AdminSecret,
 		Keys: keyView(rooms.keys), KeyReaders: &handlers.KeyReaders{},
 	}
 	certs, err := newCertificates(ctx, cfg, metrics, logger)
@@ -78,7 +80,8 @@ func serve(ctx context.Context, cfg *config.Config, stdout, stderr io.Writer) er
 	if err := welcome(ctx, cfg, rooms, certs, listeners[0].Addr(), stdout, logger); err != nil {
 		return errors.Join(err, stopAll(listeners, 0))
 	}
-	keepHouse(ctx, append(rooms.chores, chore{sampleEvery, core.SampleCosts}, chore{followCertificatesEvery, certs.follow}), logger)
+	keepHouse(ctx, append(rooms.chores, chore{sampleEvery, core.SampleCosts}, chore{followCertificatesEvery, certs.follow},
+		watchGates(listeners, logger)), logger)
 	return serveAll(ctx, cfg, listeners, &draining, logger)
 }
 
@@ -106,15 +109,16 @@ func serveAll(ctx context.Context, cfg *config.Config, listeners []listener, dra
 
 // listener is a bound socket and the server that will serve it.
 type listener struct {
-	net.Listener
+	*transport.Gate
+	name   string
 	server *http.Server
 }
 
 func (l listener) serve() error {
 	if l.server.TLSConfig != nil {
-		return l.server.ServeTLS(l.Listener, "", "")
+		return l.server.ServeTLS(l.Gate, "", "")
 	}
-	return l.server.Serve(l.Listener)
+	return l.server.Serve(l.Gate)
 }
 
 // listen binds the public and the management listener; the public one comes first.
@@ -126,10 +130,11 @@ func listen(ctx context.Context, cfg *config.Config, web handlers.Config, certs 
 	type site struct {
 		name, address string
 		handler       http.Handler
+		connections   int
 	}
-	sites := []site{{publicListener, cfg.Listen, public}}
+	sites := []site{{publicListener, cfg.Listen, public, connectionLimit(cfg, logger)}}
 	if cfg.AdminListen != "" {
-		sites = append(sites, site{managementListener, cfg.AdminListen, handlers.Admin(web)})
+		sites = append(sites, site{managementListener, cfg.AdminListen, handlers.Admin(web), managementConnections})
 	}
 	var listeners []listener
 	var network net.ListenConfig
@@ -143,7 +148,11 @@ func listen(ctx context.Context, cfg *config.Config, web handlers.Config, certs 
 		if secured {
 			server.TLSConfig = certificate.Config()
 		}
-		listeners = append(listeners, listener{bound, server})
+		gate := transport.NewGate(bound, server, transport.GateOptions{
+			Connections: s.connections, Trusted: transport.Proxies(cfg.HTTP.TrustedProxies).Contains, Now: time.Now,
+		})
+		web.Metrics.Connections(s.name, gate.Counts)
+		listeners = append(listeners, listener{gate, s.name, server})
 		logger.InfoContext(ctx, "listening", "listener", s.name, "address", bound.Addr().String(), "tls", secured)
 	}
 	return listeners, nil

@@ -1,0 +1,49 @@
+package main
+
+import (
+	"context"
+	"log/slog"
+	"syscall"
+	"time"
+
+	"github.com/glueauth/glueauth/config"
+)
+
+const (
+	// managementConnections is far more than operators and monitors need.
+	managementConnections = 256
+	// watchGatesEvery is how often a flood is told of, while it lasts.
+	watchGatesEvery = time.Minute
+)
+
+// connectionLimit is how many connections the public listener may have. A quarter of the files that the process may open is left
+// for everything else: with none left, nobody could connect.
+func connectionLimit(cfg *config.Config, logger *slog.Logger) int {
+	most := cfg.HTTP.MaxConnections
+	var files syscall.Rlimit
+	if err := syscall.Getrlimit(syscall.RLIMIT_NOFILE, &files); err != nil {
+		return most
+	}
+	if room := files.Cur / 4 * 3; uint64(most) > room { //nolint:gosec // most is positive
+		logger.Warn("fewer connections than http.max_connections: raise the limit of open files (ulimit -n), or lower that setting",
+			"connections", room, "http.max_connections", most, "open_files", files.Cur)
+		most = int(room) //nolint:gosec // it is less than most
+	}
+	return most
+}
+
+// watchGates is the chore that tells of connections which had to be closed before their time.
+func watchGates(listeners []listener, logger *slog.Logger) chore {
+	told := map[string]uint64{}
+	return chore{watchGatesEvery, func(ctx context.Context) error {
+		for _, l := range listeners {
+			open, cut, refused := l.Counts()
+			if now := cut + refused; now > told[l.name] {
+				logger.WarnContext(ctx, "too many connections, some were closed; a proxy in front belongs into trusted_proxies", "listener", l.name,
+					"open", open, "closed", now-told[l.name])
+				told[l.name] = now
+			}
+		}
+		return nil
+	}}
+}
