@@ -69,6 +69,7 @@ type Config struct {
 	TLS      TLS
 	HTTP     HTTP
 	Legacy   Legacy
+	Guessing Guessing
 	Refresh  Refresh
 	Password struct {
 		Workers int // passwords verified at the same time; 0: auto
@@ -165,6 +166,7 @@ func (c *Config) complete(given map[string]value) error {
 			return err
 		}
 	}
+	c.fillGuessing(given)
 	c.inData("keys.dir", &c.Keys.Dir, "keys")
 	if c.Customers.Source == sourceFile {
 		c.inData("customers.file", &c.Customers.File, "glueauth.db")

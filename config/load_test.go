@@ -101,6 +101,10 @@ func builtIn(t *testing.T) *config.Config {
 		Lifetime: lasting(t, "1mo"), MaxLifetime: lasting(t, "1y"), ReplayWindow: time.Minute, RejoinWindow: 7 * 24 * time.Hour,
 		LateRetry: 7 * 24 * time.Hour, ConcurrencyAllowance: 10 * time.Second, MaxSessions: 200, MACKey: 1,
 	}
+	c.Guessing = config.Guessing{
+		Preset: "glueauth", Pair: config.GuessLimit{Most: 10, Window: 600 * time.Second, Lock: 300 * time.Second},
+		Account: config.GuessLimit{Most: 100, Window: time.Hour}, Address: config.GuessLimit{Most: 300, Window: 600 * time.Second},
+	}
 	c.Shutdown.Timeout = 10 * time.Second
 	c.HTTP.MaxConnections = 10000
 	c.Clients = []config.Client{{
@@ -129,6 +133,15 @@ func inOrder() map[string][]string {
 		"keys.rotate_every":             {"90d", "30d"},
 		"log.level":                     {"debug", "warn", "error"},
 		"log.format":                    {"text", "json", "text"},
+		"guessing.mode":                 {"observe", "enforce"},
+		"guessing.preset":               {"spryker", "glueauth"},
+		"guessing.pair_failures":        {"9", "0"},
+		"guessing.pair_window":          {"900s", "15m"},
+		"guessing.pair_lock":            {"360s", "6m"},
+		"guessing.account_failures":     {"50", "1000"},
+		"guessing.account_window":       {"1d", "2h"},
+		"guessing.address_failures":     {"100", "30"},
+		"guessing.address_window":       {"1m", "2m"},
 		"issuer":                        {"https://f.example/", "https://e.example"},
 		"revocations":                   {"true", "false"},
 		"keys.dir":                      {"f", "e"},

@@ -39,7 +39,7 @@ func (s setting) variable() string {
 
 // settings is the table; its readers write into c.
 func settings(c *Config) []setting {
-	return slices.Concat(serverSettings(c), tlsSettings(c), httpSettings(c), legacySettings(c), tokenSettings(c))
+	return slices.Concat(serverSettings(c), tlsSettings(c), httpSettings(c), legacySettings(c), guessingSettings(c), tokenSettings(c))
 }
 
 func serverSettings(c *Config) []setting {

@@ -81,16 +81,24 @@ func (p *process) expect(address string, status int) error {
 
 // token posts a form to /token; pairs are names and values in turn.
 func (p *process) token(pairs ...string) (answer, error) {
+	r, err := p.form(pairs...)
+	if err != nil {
+		return answer{}, err
+	}
+	return p.do(r)
+}
+
+// form is the request for that.
+func (p *process) form(pairs ...string) (*http.Request, error) {
 	form := url.Values{}
 	for i := 0; i < len(pairs); i += 2 {
 		form.Add(pairs[i], pairs[i+1])
 	}
 	r, err := http.NewRequest(http.MethodPost, p.public+"/token", strings.NewReader(form.Encode()))
-	if err != nil {
-		return answer{}, err
+	if err == nil {
+		r.Header.Set("Content-Type", "application/x-www-form-urlencoded")
 	}
-	r.Header.Set("Content-Type", "application/x-www-form-urlencoded")
-	return p.do(r)
+	return r, err
 }
 
 func (p *process) refresh(token string) (answer, error) {

@@ -77,6 +77,7 @@ func failureTable() map[server.Code]row {
 			"The access token is expired, revoked, malformed, or invalid for other reasons."),
 		server.NotAllowed:   same(http.StatusForbidden, "unauthorized_client", "This client may not do that."),
 		server.NothingFound: same(http.StatusNotFound, "not_found", "Nothing is known by that."),
+		server.Limited:      same(http.StatusTooManyRequests, "temporarily_unavailable", "Too many attempts. Try again later."),
 		server.Unavailable:  same(http.StatusServiceUnavailable, "temporarily_unavailable", "Try again in a moment."),
 		server.Internal:     same(http.StatusInternalServerError, "server_error", "Internal error."),
 
@@ -123,6 +124,8 @@ func (f *failures) write(w http.ResponseWriter, r *http.Request, x failure) {
 		h.Set("WWW-Authenticate", challengeOf(code))
 	case http.StatusServiceUnavailable:
 		h.Set("Retry-After", f.retryAfter())
+	case http.StatusTooManyRequests:
+		h.Set("Retry-After", lockLeft(x.err))
 	case http.StatusRequestEntityTooLarge:
 		h.Set("Connection", "close") // nobody reads the rest
 	}
@@ -161,6 +164,12 @@ func (f *failures) retryAfter() string {
 		return "2"
 	}
 	return strconv.Itoa(1 + int(b[0])%3)
+}
+
+// lockLeft returns the seconds left of a lock, at least one.
+func lockLeft(err error) string {
+	e, _ := errors.AsType[*server.Error](err)
+	return strconv.FormatInt(max(1, int64(e.RetryAfter.Seconds())), 10)
 }
 
 func (f *failures) log(ctx context.Context, code server.Code, err error) {

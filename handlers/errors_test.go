@@ -48,6 +48,7 @@ func wireErrors() map[server.Code][2]wireError {
 			"The access token is expired, revoked, malformed, or invalid for other reasons."),
 		server.NotAllowed:   same(403, "unauthorized_client", "This client may not do that."),
 		server.NothingFound: same(404, "not_found", "Nothing is known by that."),
+		server.Limited:      same(429, "temporarily_unavailable", "Too many attempts. Try again later."),
 		server.Unavailable:  same(503, "temporarily_unavailable", "Try again in a moment."),
 		server.Internal:     same(500, "server_error", "Internal error."),
 	}
@@ -100,7 +101,7 @@ func checkFailure(t *testing.T, name string, w *httptest.ResponseRecorder, want 
 	if h.Get("WWW-Authenticate") != want.challenge() {
 		t.Errorf("%s: WWW-Authenticate is %q", name, h.Get("WWW-Authenticate"))
 	}
-	if later := h.Get("Retry-After"); (later != "") != (want.status == http.StatusServiceUnavailable) {
+	if later := h.Get("Retry-After"); (later != "") != (want.status == http.StatusServiceUnavailable || want.status == http.StatusTooManyRequests) {
 		t.Errorf("%s: Retry-After is %q", name, later)
 	}
 	// RFC 6749 §5.2: %x20-21 / %x23-5B / %x5D-7E

@@ -54,6 +54,7 @@ func (h logHandler) WithAttrs(attrs []slog.Attr) slog.Handler {
 func (h logHandler) WithGroup(name string) slog.Handler { return logHandler{h.Handler.WithGroup(name)} }
 
 // Events returns what counts and logs the core's outcomes, for [server.Config].Event: one line and one count for each.
+// Each refused sign-in is one such line, sign_in_refused or sign_in_limited, which deploy/fail2ban reads.
 // Customers appear by their id only.
 func Events(logger *slog.Logger, m *Metrics) func(context.Context, server.Event) {
 	return func(ctx context.Context, e server.Event) {
@@ -80,7 +81,7 @@ func Events(logger *slog.Logger, m *Metrics) func(context.Context, server.Event)
 }
 
 // eventLevel: what happens all day is debug, what a customer or operator may ask about is info, what points to theft, a
-// lost write, a lost session, a token that is good at the shop still or a guard that is only observed is a warning.
+// lost write, a lost session, a token that is good at the shop still, a guard that is only observed or does not know of the other replicas is a warning.
 func eventLevel(e server.Event) slog.Level {
 	if e.Cause == string(store.CauseMissing) {
 		return slog.LevelWarn
@@ -88,7 +89,8 @@ func eventLevel(e server.Event) slog.Level {
 	switch e.Name {
 	case server.EventRotated, server.EventReplayed:
 		return slog.LevelDebug
-	case server.EventHealed, server.EventReuse, server.EventObserved, server.EventManagementRefused, server.EventShopUnmarked:
+	case server.EventHealed, server.EventReuse, server.EventObserved, server.EventManagementRefused, server.EventShopUnmarked,
+		server.EventGuessLocal:
 		return slog.LevelWarn
 	default:
 		return slog.LevelInfo

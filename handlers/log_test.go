@@ -193,7 +193,7 @@ func TestEventsAreCountedAndLoggedAtTheirLevel(t *testing.T) {
 		server.EventHealed: "WARN", server.EventDisplaced: "INFO", server.EventReuse: "WARN", server.EventRefreshRefused: "INFO",
 		server.EventSessionEnded: "INFO", server.EventObserved: "WARN", server.EventSignedOut: "INFO", server.EventRevokeIgnored: "INFO",
 		server.EventOperatorEnded: "INFO", server.EventManagementRefused: "WARN", server.EventTakenOver: "INFO",
-		server.EventShopUnmarked: "WARN",
+		server.EventShopUnmarked: "WARN", server.EventSignInLimited: "INFO", server.EventGuessLocal: "WARN",
 	}
 	for name := range server.EventCauses() {
 		b.Reset()

@@ -49,6 +49,7 @@ type setup struct {
 	clients   []server.Client // nil: clients()
 	issuer    string
 	origins   []string
+	guessing  server.Guessing
 	customers func(server.Customers) server.Customers
 	ready     func(context.Context) error
 }
@@ -83,7 +84,7 @@ func openShop(tb testing.TB, s setup) *shop {
 		s.clients = clients()
 	}
 	settings := server.Config{
-		Clients: s.clients, Customers: customers, Sessions: x.sessions, Keys: fixed.keys, Master: fixed.master,
+		Clients: s.clients, Customers: customers, Sessions: x.sessions, Guesses: x.sessions, Keys: fixed.keys, Master: fixed.master,
 		RequireConfirmed: true, PasswordWorkers: 2, Now: x.clock.Now, Random: x.random, Event: handlers.Events(logger, metrics),
 		Refresh: server.RefreshPolicy{
 			Windows: store.Windows{
@@ -91,7 +92,7 @@ func openShop(tb testing.TB, s setup) *shop {
 			},
 			MaxSessions: 200, MACKey: 1,
 		},
-		Issuer: s.issuer,
+		Issuer: s.issuer, Guessing: s.guessing,
 	}
 	x.core = settings
 	core, err1 := server.New(settings)

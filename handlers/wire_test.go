@@ -22,6 +22,9 @@ import (
 	"time"
 
 	"github.com/google/go-cmp/cmp"
+
+	"github.com/glueauth/glueauth/server"
+	"github.com/glueauth/glueauth/store"
 )
 
 var update = flag.Bool("update", false, "rewrite the golden files with what is answered")
@@ -85,7 +88,10 @@ func wireSetups() map[string]wireSetup {
 	issued := func(issuer string) wireSetup { return wireSetup{setup: setup{issuer: issuer}} }
 	const login = "https://login.shop.example"
 	corsIssued := wireSetup{setup: setup{origins: cors.origins, issuer: login}}
+	var oneGuess server.Guessing
+	oneGuess.Limits.Pair = store.GuessLimit{Most: 1, Window: 10 * time.Minute, Lock: 5 * time.Minute}
 	return map[string]wireSetup{
+		"limited":                       {setup: setup{guessing: oneGuess}},
 		"metadata":                      issued(login),
 		"metadata_slash":                issued(login + "/"),
 		"metadata_path":                 issued("https://shop.example:8443/auth/v1/"),

@@ -78,9 +78,12 @@ const idLength = 2 * (1 + 8 + len(store.SessionName{}))
 // identify makes the first half of a jti: subject kind and id, session name. It names the session and is no credential.
 func identify(t refreshToken) []byte {
 	name := t.name()
-	b := []byte{byte(t.subject.Kind)}
-	b = binary.BigEndian.AppendUint64(b, uint64(t.subject.ID)) //nolint:gosec // the same 64 bits back and forth
-	return append(b, name[:]...)
+	return append(ofSubject(t.subject), name[:]...)
+}
+
+// ofSubject is a subject in nine bytes.
+func ofSubject(s store.Subject) []byte {
+	return binary.BigEndian.AppendUint64([]byte{byte(s.Kind)}, uint64(s.ID)) //nolint:gosec // the same 64 bits back and forth
 }
 
 // identified returns the session that a jti names, and false when it is none of ours.

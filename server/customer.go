@@ -14,6 +14,7 @@ type customers struct {
 	source           Customers
 	pool             *pool[*attempt]
 	dummies          *dummies
+	guesses          *guesses
 	requireConfirmed bool
 	observe          bool // refresh.customer_check: observe
 	event            eventFunc
@@ -53,22 +54,46 @@ func (c *customers) verify(ctx context.Context, client *Client, r TokenRequest) 
 	if !usable {
 		hash = c.dummies.pick(name)
 	}
-	a := &attempt{hash: hash, password: password}
-	if err := place.do(ctx, a, dummyLike(hash.Reveal()), nil); err != nil {
-		return store.Customer{}, refuse(Unavailable, err)
-	}
+	flaw := c.flaw(customer, known, usable)
+	t := c.guesses.trial(client, r, customer, flaw == "", hash)
+	right, err := c.guesses.verify(ctx, t, func() (bool, error) {
+		a := &attempt{hash: hash, password: password}
+		err := place.do(ctx, a, dummyLike(hash.Reveal()), func(ctx context.Context) error { return c.guesses.reserve(ctx, t) })
+		return err == nil && a.right, err
+	})
 	switch {
-	case !known:
-		return store.Customer{}, c.wrong(ctx, client, customer, causeUnknown)
-	case !usable:
-		return store.Customer{}, c.wrong(ctx, client, customer, causeNoPassword)
-	case !a.right:
+	case err != nil:
+		return store.Customer{}, c.undecided(ctx, t, err)
+	case usable && !right:
 		return store.Customer{}, c.wrong(ctx, client, customer, causeWrong)
-	}
-	if cause := c.barred(customer); cause != "" {
-		return store.Customer{}, c.wrong(ctx, client, customer, string(cause))
+	case flaw != "":
+		return store.Customer{}, c.wrong(ctx, client, customer, flaw)
 	}
 	return customer, nil
+}
+
+// flaw returns why nobody is signed in as this customer, "" if a right password is enough.
+func (c *customers) flaw(customer store.Customer, known, usable bool) string {
+	switch {
+	case !known:
+		return causeUnknown
+	case !usable:
+		return causeNoPassword
+	default:
+		return string(c.barred(customer))
+	}
+}
+
+// undecided is the refusal of a trial that was not verified.
+func (c *customers) undecided(ctx context.Context, t *trial, err error) error {
+	refusal, ours := errors.AsType[*Error](err)
+	if !ours {
+		return refuse(Unavailable, err)
+	}
+	if refusal.Code == Limited {
+		c.event(ctx, Event{Name: EventSignInLimited, Cause: refusal.Cause.Error(), Client: t.client, Subject: t.guess.Subject})
+	}
+	return refusal
 }
 
 func (c *customers) wrong(ctx context.Context, client *Client, customer store.Customer, cause string) error {

@@ -1,6 +1,9 @@
 package server
 
-import "errors"
+import (
+	"errors"
+	"time"
+)
 
 // Code is what went wrong, as the core sees it. The set is closed: handlers has one row for each, in each dialect.
 type Code string
@@ -29,6 +32,8 @@ const (
 	NotAllowed Code = "not_allowed"
 	// NothingFound : no session and no customer is what an operator asked for.
 	NothingFound Code = "nothing_found"
+	// Limited : too many passwords were tried for this account or from this address. Known and unknown accounts look the same.
+	Limited Code = "limited"
 	// Unavailable : we could not decide (queue full, store or customer database down). Never a verdict.
 	Unavailable Code = "unavailable"
 	// Internal : a bug of ours.
@@ -39,7 +44,7 @@ const (
 func Codes() []Code {
 	return []Code{
 		MissingGrant, UnsupportedGrant, InvalidClient, MissingParameter, Malformed,
-		WrongCredentials, BadRefreshToken, InvalidScope, BadAccessToken, NotAllowed, NothingFound, Unavailable, Internal,
+		WrongCredentials, BadRefreshToken, InvalidScope, BadAccessToken, NotAllowed, NothingFound, Limited, Unavailable, Internal,
 	}
 }
 
@@ -47,6 +52,8 @@ func Codes() []Code {
 type Error struct {
 	Code  Code
 	Cause error // nil when the code says it all
+
+	RetryAfter time.Duration // whole seconds until it makes sense to ask again, where that is known: of Limited
 }
 
 func (e *Error) Error() string {

@@ -13,6 +13,8 @@ type EventName string
 const (
 	EventSignIn         EventName = "sign_in"
 	EventSignInRefused  EventName = "sign_in_refused"
+	EventSignInLimited  EventName = "sign_in_limited" // not even tried
+	EventGuessLocal     EventName = "guess_local"     // counted by this replica alone, for the store was gone
 	EventRotated        EventName = "refresh_rotated"
 	EventHealed         EventName = "refresh_healed" // the store had lost writes
 	EventReplayed       EventName = "refresh_replayed"
@@ -56,6 +58,8 @@ func EventCauses() map[EventName][]string {
 	return map[EventName][]string{
 		EventSignIn:        none,
 		EventSignInRefused: append([]string{causeImpossible, causeUnknown, causeNoPassword, causeWrong}, barred...),
+		EventSignInLimited: guessCauses(),
+		EventGuessLocal:    none,
 		EventRotated:       none,
 		EventHealed:        none,
 		EventReplayed:      none,
@@ -69,7 +73,7 @@ func EventCauses() map[EventName][]string {
 		EventSessionEnded:  append([]string{string(store.CauseTooMany), string(store.CauseRevoked)}, barred...),
 		EventSignedOut:     {string(store.SignOutOthers), string(store.SignOutAll)},
 		EventRevokeIgnored: {causeNotOurs, string(store.CauseExpired), causeOtherClient, causeEnded},
-		EventObserved:      {string(store.CauseBlocked), string(store.CauseUnconfirmed)},
+		EventObserved:      append([]string{string(store.CauseBlocked), string(store.CauseUnconfirmed)}, guessCauses()...),
 
 		EventTakenOver:         none,
 		EventShopUnmarked:      none,

@@ -22,9 +22,10 @@ import (
 // calls, authenticates no client on refresh and checks passwords before client secrets; with ours, and with its
 // refreshing handlers nil, a refresh is exactly one call of RefreshAccessToken, and our errors come back unchanged.
 type issuer struct {
-	config Config
-	codec  codec
-	marks  marks
+	config  Config
+	codec   codec
+	marks   marks
+	guesses *guesses
 }
 
 // issue makes the tokens. The gate knows only its own grants: whatever proves a customer passes it as a password grant.
@@ -72,10 +73,12 @@ func (n issuance) GenerateAccessToken(ctx context.Context, _ oauth2.GrantType, _
 	if err := n.randomise(token.session[:], epoch[:]); err != nil {
 		return nil, err
 	}
-	opened, err := c.Sessions.Open(ctx, store.SignIn{
+	hurried, done := n.guesses.hurry(ctx)
+	defer done()
+	opened, err := c.Sessions.Open(hurried, store.SignIn{
 		Name: token.name(), Subject: token.subject, Client: p.client.ID, Scopes: p.scopes,
 		Password: n.marks.ofPassword(p.customer), Device: n.marks.ofDevice(n.request.Address, n.request.UserAgent),
-		From:       visitor(n.request.Address, n.request.UserAgent),
+		Address: n.guesses.mark(token.subject, n.request.Address), From: visitor(n.request.Address, n.request.UserAgent),
 		FreshEpoch: epoch, Lifetime: p.client.RefreshUntil(now).Sub(now), MaxLife: p.client.MaxLife(now).Sub(now),
 		MaxOpen: c.Refresh.MaxSessions,
 	})
@@ -131,7 +134,7 @@ func (i *issuer) rotation(client *Client, token refreshToken, r TokenRequest, ou
 	policy, now := i.config.Refresh, i.config.Now()
 	return store.Rotation{
 		Name: token.name(), Subject: token.subject, Generation: token.generation, Expires: token.expiresAt, Client: client.ID,
-		Device: i.marks.ofDevice(r.Address, r.UserAgent), From: visitor(r.Address, r.UserAgent),
+		Device: i.marks.ofDevice(r.Address, r.UserAgent), Address: i.guesses.mark(token.subject, r.Address), From: visitor(r.Address, r.UserAgent),
 		RetryKey: i.marks.ofRetryKey(r.RetryKey), Lifetime: client.RefreshUntil(now).Sub(now),
 		Windows: policy.Windows, ReuseKeepsAlive: policy.ReuseKeepsAlive, SignOut: out, FreshEpoch: epoch,
 	}, nil

@@ -60,6 +60,8 @@ type Config struct {
 	// refreshed; one gone or anonymised never is.
 	CustomerCheckObserved bool
 	Refresh               RefreshPolicy
+	Guesses               Guesses
+	Guessing              Guessing
 	Legacy                Legacy // zero: no sessions of a shop are taken over
 	PasswordWorkers       int    // passwords verified at the same time
 	// Revocations is what Verify knows of ended sessions without asking the store; nil for nothing.
@@ -132,18 +134,19 @@ func New(c Config) (*Server, error) {
 	marks, err2 := newMarks(c.Master)
 	dummies, err3 := newDummies(c.Master)
 	shop, err4 := newShopReader(c.Legacy.Key, c.Now)
-	if err := errors.Join(err1, err2, err3, err4); err != nil {
+	guesses, err5 := newGuesses(c)
+	if err := errors.Join(err1, err2, err3, err4, err5); err != nil {
 		return nil, fmt.Errorf("server: derive keys: %w", err)
 	}
 	people := &customers{
-		source: c.Customers, pool: newPool(c.PasswordWorkers, 1, verifyAll, c.Now), dummies: dummies,
+		source: c.Customers, pool: newPool(c.PasswordWorkers, 1, verifyAll, c.Now), dummies: dummies, guesses: guesses,
 		requireConfirmed: c.RequireConfirmed, observe: c.CustomerCheckObserved, event: c.Event,
 	}
 	refresh := refreshGrant{customers: people, codec: tokens, shop: shop, now: c.Now, event: c.Event}
 	return &Server{
 		clients:   registry,
 		customers: people,
-		issuer:    &issuer{config: c, codec: tokens, marks: marks},
+		issuer:    &issuer{config: c, codec: tokens, marks: marks, guesses: guesses},
 		refresh:   refresh,
 		grants:    map[string]grant{grantPassword: passwordGrant{customers: people}, grantRefresh: refresh},
 	}, nil
@@ -151,7 +154,7 @@ func New(c Config) (*Server, error) {
 
 // complete reports whether everything is there that a server needs.
 func (c Config) complete() bool {
-	rooms := c.Customers != nil && c.Sessions != nil && c.Keys != nil && c.Master != nil
+	rooms := c.Customers != nil && c.Sessions != nil && c.Guesses != nil && c.Keys != nil && c.Master != nil
 	world := c.Now != nil && c.Random != nil && c.Event != nil
 	return rooms && world && c.Refresh.MACKey >= 1 && c.Refresh.MaxSessions >= 1 && c.PasswordWorkers >= 1
 }

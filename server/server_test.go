@@ -41,6 +41,8 @@ type harness struct {
 	mu     sync.Mutex
 	clock  time.Time
 	events []server.Event
+
+	guesses int // of the test itself
 }
 
 // newHarness returns a server with one public client, frontend, after the changes that the test wants.
@@ -59,7 +61,7 @@ func newHarness(tb testing.TB, change ...func(*server.Config)) *harness {
 		_ = file.Close()
 	})
 	config := server.Config{
-		Clients: []server.Client{client("frontend")}, Customers: h.customers, Sessions: h.sessions,
+		Clients: []server.Client{client("frontend")}, Customers: h.customers, Sessions: h.sessions, Guesses: h.sessions,
 		Keys: testKeys(tb), Master: testMaster(tb), RequireConfirmed: true,
 		Refresh: server.RefreshPolicy{
 			Windows:     store.Windows{Replay: time.Minute, Rejoin: 7 * 24 * time.Hour, LateRetry: 7 * 24 * time.Hour, Concurrency: 10 * time.Second},

@@ -120,6 +120,7 @@ func TestAnIncompleteConfigIsRefused(t *testing.T) {
 		"access for no time":         func(c *server.Config) { c.Clients[0].AccessLifetime = 0 },
 		"no customers":               func(c *server.Config) { c.Customers = nil },
 		"no sessions":                func(c *server.Config) { c.Sessions = nil },
+		"nobody to count guesses":    func(c *server.Config) { c.Guesses = nil },
 		"no keys":                    func(c *server.Config) { c.Keys = nil },
 		"no master key":              func(c *server.Config) { c.Master = nil },
 		"no mac key":                 func(c *server.Config) { c.Refresh.MACKey = 0 },

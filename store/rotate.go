@@ -29,6 +29,7 @@ type Rotation struct {
 	SubMark         SubMark // of the customer as he is now
 	IgnorePassword  bool    // refresh.customer_check: observe
 	Device          DeviceMark
+	Address         AddressMark // to be known from now on, where a successor is handed out for the first time; zero: not
 	From            Visitor
 	RetryKey        RetryDigest
 	Lifetime        time.Duration // of the successor

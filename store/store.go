@@ -37,7 +37,9 @@
 // Revoked(ctx, after) returns the entries that were written since the call that returned after (0: all), perhaps with some of
 // before, and what to ask with the next time; ForgetRevoked(ctx, age) deletes those that were written that long ago.
 //
-// # Time
+// # Guesses and time
+//
+// Failed guesses of passwords are counted by the rules in guess.go.
 //
 // Rotate decides by the table in rotate.go, with ages by the store's own clock; callers pass durations.
 // The suite in storetest is this contract as tests.
@@ -220,6 +222,7 @@ type SignIn struct {
 	Scopes     []string
 	Password   PasswordMark
 	Device     DeviceMark
+	Address    AddressMark // to be known from now on; zero: not
 	From       Visitor
 	FreshEpoch Epoch         // taken where the subject has no record yet
 	Lifetime   time.Duration // of the first generation

@@ -20,6 +20,7 @@ import (
 	"github.com/glueauth/glueauth/store/sqlitefile"
 	"github.com/glueauth/glueauth/store/sqlitestore"
 	"github.com/glueauth/glueauth/store/sqlstore"
+	"github.com/glueauth/glueauth/transport"
 )
 
 // rooms is everything that a running server has opened.
@@ -42,6 +43,7 @@ type rooms struct {
 // sessionStore is what every store of sessions offers.
 type sessionStore interface {
 	server.Sessions
+	server.Guesses
 	server.InspectedSessions
 	server.RevocationList
 	Ping(ctx context.Context) error
@@ -294,7 +296,17 @@ func coreConfig(cfg *config.Config, r *rooms, event func(context.Context, server
 			MaxSessions: cfg.Refresh.MaxSessions, ReuseKeepsAlive: cfg.Refresh.ReuseObserved,
 			MACKey: byte(cfg.Refresh.MACKey), //nolint:gosec // the setting is 1 to 255
 		},
+		Guesses: r.sessions, Guessing: guessing(cfg),
 		Legacy:          server.Legacy{Key: cfg.Legacy.EncryptionKey, Tokens: r.shop, Until: cfg.Legacy.Until},
 		PasswordWorkers: passwordWorkers(cfg), Now: time.Now, Random: rand.Reader, Event: event,
+	}
+}
+
+// guessing is the settings as the core wants them.
+func guessing(cfg *config.Config) server.Guessing {
+	g := cfg.Guessing
+	return server.Guessing{
+		Limits:  store.GuessLimits{Pair: store.GuessLimit(g.Pair), Account: store.GuessLimit(g.Account), Address: store.GuessLimit(g.Address)},
+		Observe: g.Observed, Uncounted: transport.Proxies(cfg.HTTP.TrustedProxies).Contains,
 	}
 }

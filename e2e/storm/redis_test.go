@@ -8,7 +8,6 @@ import (
 	"time"
 
 	"github.com/glueauth/glueauth/config/secret"
-	"github.com/glueauth/glueauth/server"
 	"github.com/glueauth/glueauth/store/redisstore"
 	"github.com/glueauth/glueauth/store/storetest"
 )
@@ -32,11 +31,11 @@ func newRedis(t *testing.T, w *world) *redis {
 	return r
 }
 
-func (r *redis) open(t *testing.T) []server.Sessions {
+func (r *redis) open(t *testing.T) []keeper {
 	t.Helper()
 	offset := func() time.Duration { return time.Until(r.w.storeNow()) }
 	r.stores = nil
-	var all []server.Sessions
+	var all []keeper
 	for _, replicas := range []int{1, 1, 0} {
 		s, err := redisstore.Open(t.Context(), redisstore.Options{
 			URL: secret.Text("redis://" + r.front.address), WaitReplicas: replicas, ClockOffset: offset,

@@ -4,7 +4,6 @@ import (
 	"path/filepath"
 	"testing"
 
-	"github.com/glueauth/glueauth/server"
 	"github.com/glueauth/glueauth/store/sqlitefile"
 	"github.com/glueauth/glueauth/store/sqlitestore"
 )
@@ -16,13 +15,13 @@ type sqlite struct {
 	store *sqlitestore.Store
 }
 
-func (s *sqlite) open(t *testing.T) []server.Sessions {
+func (s *sqlite) open(t *testing.T) []keeper {
 	t.Helper()
 	var err error
 	s.file, err = sqlitefile.Open(t.Context(), filepath.Join(s.w.dir, "glueauth.db"), sqlitefile.Options{Create: true})
 	s.w.check(err)
 	s.store = sqlitestore.New(s.file, s.w.storeNow)
-	return []server.Sessions{s.store, s.store, s.store}
+	return []keeper{s.store, s.store, s.store}
 }
 
 func (s *sqlite) close() {

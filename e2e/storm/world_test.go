@@ -46,7 +46,7 @@ func windows() store.Windows {
 // backend is the store under the storm.
 type backend interface {
 	// open returns the sessions as each of the three servers sees them.
-	open(t *testing.T) []server.Sessions
+	open(t *testing.T) []keeper
 	close()
 	// sweep is what has to be done once a day.
 	sweep(t *testing.T)
@@ -134,8 +134,14 @@ func (w *world) open() {
 	w.closers = append(w.closers, w.store.close, func() { w.check(file.Close()) })
 }
 
+// keeper is a store of sessions and of guesses.
+type keeper interface {
+	server.Sessions
+	server.Guesses
+}
+
 // serve starts one server as cmd/glueauth wires it.
-func (w *world) serve(number int, people server.Customers, sessions server.Sessions) {
+func (w *world) serve(number int, people server.Customers, sessions keeper) {
 	w.t.Helper()
 	now := w.now([]int64{w.skew, -w.skew, 0}[number])
 	logger, metrics := slog.New(slog.DiscardHandler), handlers.NewMetrics()
@@ -152,7 +158,7 @@ func (w *world) serve(number int, people server.Customers, sessions server.Sessi
 			MaxLife:      func(t time.Time) time.Time { return t.UTC().AddDate(1, 0, 0) },
 			TokenType:    "JWT", Subject: server.SubjectGlue,
 		}},
-		Customers: people, Sessions: sessions, Keys: w.rings[number], Master: master, Refresh: w.refresh,
+		Customers: people, Sessions: sessions, Guesses: sessions, Keys: w.rings[number], Master: master, Refresh: w.refresh,
 		PasswordWorkers: 2, Now: now, Random: rand.Reader,
 		Event: func(ctx context.Context, e server.Event) {
 			count(ctx, e)

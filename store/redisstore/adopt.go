@@ -21,7 +21,7 @@ func (s *Store) Adopt(ctx context.Context, a store.Adoption) (store.RotateResult
 	if err != nil {
 		return store.RotateResult{}, fmt.Errorf("take session over: %w", err)
 	}
-	args = append(args, granted, seconds(a.MaxLife), a.MaxOpen, string(a.End), a.Sub, a.Password[:])
+	args = append(args, granted, seconds(a.MaxLife), a.MaxOpen, string(a.End), a.Sub, a.Password[:], greeting(a.Address))
 	got, err := s.run(ctx, s.scripts.adopt, keys(a.Subject, a.Name), s.confirm, args...)
 	if err != nil {
 		return store.RotateResult{}, err

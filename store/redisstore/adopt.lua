@@ -1,7 +1,7 @@
 -- The decision of store.Adoption.Begin; the two must decide alike. What it finds or makes is then exchanged by rotate.lua, which
 -- the function rotate is made of.
 -- ARGV: as for rotate.lua, of generation 0, and then the scopes of the token, the life of the session, most open, cause to end
--- it for (empty: it is refreshed), sub, password mark.
+-- it for (empty: it is refreshed), sub, password mark, and the last one of rotate.lua.
 -- It returns what rotate.lua returns. After six values, to which that is filled up, come the epoch by which a session that was
 -- made is spared (may be empty) and the names of the sessions that the cap ended.
 local name, address, expires, ending, sub = ARGV[2], string.sub(ARGV[17], 1, 16), tonumber(ARGV[20]), ARGV[25], ARGV[26]

@@ -51,7 +51,7 @@ func (s servers) teach(ctx context.Context, all scripts) error {
 	ctx, cancel := context.WithTimeout(ctx, patience)
 	defer cancel()
 	load := func(ctx context.Context, client *redis.Client) error {
-		for _, each := range []script{all.probe, all.open, all.rotate, all.end, all.endAll, all.export, all.list, all.take, all.note, all.revoked, all.forget} {
+		for _, each := range []script{all.probe, all.open, all.rotate, all.end, all.endAll, all.export, all.list, all.take, all.note, all.revoked, all.forget, all.known, all.guess, all.refund} {
 			if err := client.ScriptLoad(ctx, each.text).Err(); err != nil {
 				return err //nolint:wrapcheck // wrapped below
 			}

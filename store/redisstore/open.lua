@@ -1,4 +1,5 @@
--- ARGV: offset, name, client, scopes, password, device, fresh epoch, lifetime, life, most open, from.
+-- ARGV: offset, name, client, scopes, password, device, fresh epoch, lifetime, life, most open, from, mark of the address (empty:
+-- none).
 -- It returns the expiry, the epoch by which it is spared (may be empty) and the names of the sessions that the cap ended, or an empty list when the name is taken.
 if redis.call('EXISTS', KEYS[2]) == 1 then
   return {}
@@ -12,6 +13,7 @@ local s = {
   shut = 0, base_expires = 0, rejoined = 0, first = ARGV[11], last = ARGV[11], timeline = '',
 }
 local reply = make(ARGV[2], s, known, tonumber(ARGV[10]))
+greet(ARGV[12])
 table.insert(reply, 1, s.expires)
 table.insert(reply, 2, spares(known))
 return reply

@@ -81,7 +81,7 @@ local function happened(s, what, generation, address)
 end
 
 -- The customer's record is a hash: e holds the epoch and the record's expiry, f the floor once there is one, l the shop floor, x the names of
--- the sessions that ended last, and each session in use stands under its name with what the cap needs to know. A session
+-- the sessions that ended last, a and b the addresses that he uses, and each session in use stands under its name with what the cap needs to know. A session
 -- that is not there was ended by the cap.
 local INDEX = '>I5I5I5' -- rotated, started, expires
 
@@ -139,12 +139,14 @@ end
 -- restart writes a customer's record with another epoch and an empty index, at the same cost however long that was: what it
 -- held is freed in the background. The first write is one for which a store without memory refuses the call as a whole.
 local function restart(r)
-  local x = redis.call('HGET', KEYS[1], 'x')
+  local kept = { x = redis.call('HGET', KEYS[1], 'x'), a = redis.call('HGET', KEYS[1], 'a'), b = redis.call('HGET', KEYS[1], 'b') }
   save_subject(r)
   redis.call('UNLINK', KEYS[1])
   save_subject(r)
-  if x then
-    redis.call('HSET', KEYS[1], 'x', x)
+  for field, value in pairs(kept) do
+    if value then
+      redis.call('HSET', KEYS[1], field, value)
+    end
   end
 end
 
@@ -163,6 +165,36 @@ local function enter(name, s, expires)
   redis.call('HSET', KEYS[1], 'e', struct.pack('>c8I5', s.epoch, expires),
     name, struct.pack(INDEX, s.rotated, s.started, s.expires))
   redis.call('PEXPIREAT', KEYS[1], deadline(expires))
+end
+
+-- The addresses that a customer uses, as store.KnownAddresses: entries of a mark and a day, the newest first, in two fields,
+-- for a hash that has a value of more than 64 bytes takes several times the memory.
+local KNOWN, KNOWN_SIZE, KNOWN_COUNT, KNOWN_DAYS = '>c8I2', 10, 8, 30
+local today = math.floor(clock / 86400)
+
+-- greet notes an address, once a day. The customer has a record by now.
+local function greet(mark)
+  if mark == '' then
+    return
+  end
+  local have = redis.call('HMGET', KEYS[1], 'a', 'b')
+  have = (have[1] or '') .. (have[2] or '')
+  local list = struct.pack(KNOWN, mark, today)
+  for i = 1, #have, KNOWN_SIZE do
+    local known, day = struct.unpack(KNOWN, have, i)
+    if known == mark and day == today then
+      return
+    elseif known ~= mark and today - day <= KNOWN_DAYS then
+      list = list .. string.sub(have, i, i + KNOWN_SIZE - 1)
+    end
+  end
+  local half = KNOWN_SIZE * KNOWN_COUNT / 2
+  redis.call('HSET', KEYS[1], 'a', string.sub(list, 1, half))
+  if #list > half then
+    redis.call('HSET', KEYS[1], 'b', string.sub(list, half + 1, 2 * half))
+  else
+    redis.call('HDEL', KEYS[1], 'b')
+  end
 end
 
 -- remember notes in the customer's record that a session has ended, for those who ask why. It never makes a record.

@@ -34,6 +34,7 @@ func TestASessionTakesAKilobyteWithAFullTimelineAndNotAByteMoreOverAThousandRota
 	in := signIn(1)
 	in.Subject.ID = 1234567890
 	in.From = store.Visitor{Address: netip.MustParseAddr("2001:db8:1234:5678:9abc:def0:1234:5678"), Agent: strings.Repeat("x", store.AgentLength)}
+	in.Address = store.AddressMark{100, 7: 0xff}
 	if _, err := s.Open(t.Context(), in); err != nil {
 		t.Fatal(err)
 	}
@@ -46,7 +47,8 @@ func TestASessionTakesAKilobyteWithAFullTimelineAndNotAByteMoreOverAThousandRota
 		refresh := refresh(1, g)
 		refresh.Subject, refresh.From = in.Subject, in.From
 		refresh.RetryKey = store.RetryDigest([]byte("sixteen letters."))
-		if g == 1 { // the customer's record is at its largest with a floor
+		refresh.Address = store.AddressMark{byte(1 + g%9), 7: 0xff} // more than are remembered
+		if g == 1 {                                                 // the customer's record is at its largest with a floor
 			refresh.SignOut, refresh.FreshEpoch = store.SignOutOthers, store.Epoch{1}
 		}
 		if got, err := s.Rotate(t.Context(), refresh); err != nil || got.Outcome != store.Rotated {

@@ -5,7 +5,8 @@
 //
 // Customer 21 has the key glueauth:{c:21}, a hash with his epoch, floor and an index of his sessions, and each of his sessions has
 // a key glueauth:{c:21}:NAME, one packed string (record.lua). What a shop said of him in a session that was taken over stands
-// under glueauth:{c:21}:NAME:sub, for as long. The part in braces chooses the slot of a Cluster, so that
+// under glueauth:{c:21}:NAME:sub, for as long. Failed guesses are counted under glueauth:{n:ACCOUNT}, glueauth:{n:ACCOUNT}:ADDRESS and
+// glueauth:{i:ADDRESS}, where both are keyed hashes. The part in braces chooses the slot of a Cluster, so that
 // whatever belongs to one customer changes in one step. Agents and guests have a and g in place of c. What has ended is listed
 // under glueauth:{revoked} and glueauth:{revoked}:about, written by a call of its own after the ending. Every key expires,
 // but for the records of a [Keyring].
@@ -125,7 +126,7 @@ func (s *Store) Open(ctx context.Context, in store.SignIn) (store.SignedIn, erro
 	}
 	got, err := s.run(ctx, s.scripts.open, keys(in.Subject, in.Name), s.confirm,
 		in.Name[:], in.Client, scopes, in.Password[:], in.Device[:], in.FreshEpoch[:],
-		seconds(in.Lifetime), seconds(in.MaxLife), in.MaxOpen, packed(in.From))
+		seconds(in.Lifetime), seconds(in.MaxLife), in.MaxOpen, packed(in.From), greeting(in.Address))
 	if err != nil {
 		return store.SignedIn{}, err
 	}
@@ -189,7 +190,7 @@ func (s *Store) Rotate(ctx context.Context, in store.Rotation) (store.RotateResu
 	if in.SignOut != store.SignOutNone {
 		replicas = s.confirm
 	}
-	got, err := s.run(ctx, s.scripts.rotate, keys(in.Subject, in.Name), replicas, args...)
+	got, err := s.run(ctx, s.scripts.rotate, keys(in.Subject, in.Name), replicas, append(args, greeting(in.Address))...)
 	if err != nil {
 		return store.RotateResult{}, err
 	}

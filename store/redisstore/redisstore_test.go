@@ -116,6 +116,10 @@ func TestContract(t *testing.T) {
 				s := open(t, redisstore.Options{URL: secret.Text(url), ClockOffset: func() time.Duration { return time.Until(now()) }})
 				return apart{s, runs.Add(1) << 48}
 			})
+			storetest.RunGuesses(t, func(t *testing.T, now func() time.Time) storetest.Guesses {
+				t.Helper()
+				return open(t, redisstore.Options{URL: secret.Text(url), ClockOffset: func() time.Duration { return time.Until(now()) }})
+			})
 		})
 	}
 }

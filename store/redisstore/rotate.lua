@@ -2,7 +2,7 @@
 -- ARGV: offset, name, generation, client, scopes asked for, scope given (0/1), narrow (0/1), password mark (empty: do not
 -- compare), device, retry key digest (empty: none), lifetime, windows of replay, rejoin (-1: off), late retry and
 -- concurrency, reuse keeps alive (0/1), from, sign out (empty, 'others' or 'all'), fresh epoch,
--- expiry of the presented token (0: not known), mark that a shop's sub must have. Lengths of time are in seconds.
+-- expiry of the presented token (0: not known), mark that a shop's sub must have, and as the last one the mark of the address (empty: none). Lengths of time are in seconds.
 -- It returns the outcome, an empty cause, the generation to hand out, its expiry, the scopes and the shop's sub; or the outcome, the cause,
 -- whether the session has ended (0/1, 2: long ago), and of a reuse the visitor who was answered last.
 local MAX = 4294967294 -- as store.MaxGeneration
@@ -259,5 +259,8 @@ if sign_out == 'others' then
 end
 if outcome ~= 'replayed' or sign_out == 'others' then
   enter(name, s, known.expires)
+end
+if outcome ~= 'replayed' then
+  greet(ARGV[#ARGV])
 end
 return { outcome, '', s.cur, s.expires, s.scopes, string.sub(said, 9) }

@@ -15,7 +15,7 @@ var texts embed.FS
 // script is one operation: the name by which a server knows it, and its text.
 type script struct{ sha, text string }
 
-type scripts struct{ probe, open, adopt, rotate, end, endAll, export, list, take, note, revoked, forget script }
+type scripts struct{ probe, open, adopt, rotate, end, endAll, export, list, take, note, revoked, forget, known, guess, refund script }
 
 func readScripts() (all scripts, err error) {
 	if all.adopt, err = adoption(); err != nil {
@@ -23,6 +23,7 @@ func readScripts() (all scripts, err error) {
 	}
 	for name, s := range map[string]*script{
 		"note.lua": &all.note, "revoked.lua": &all.revoked, "forget.lua": &all.forget,
+		"guess.lua": &all.guess, "refund.lua": &all.refund,
 	} {
 		text, err := texts.ReadFile(name)
 		if err != nil {
@@ -32,7 +33,7 @@ func readScripts() (all scripts, err error) {
 	}
 	for name, s := range map[string]*script{
 		"probe.lua": &all.probe, "open.lua": &all.open, "rotate.lua": &all.rotate, "end.lua": &all.end, "endall.lua": &all.endAll,
-		"export.lua": &all.export, "list.lua": &all.list, "import.lua": &all.take,
+		"export.lua": &all.export, "list.lua": &all.list, "import.lua": &all.take, "known.lua": &all.known,
 	} {
 		if *s, err = operation(name); err != nil {
 			return all, err

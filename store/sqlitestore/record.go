@@ -25,6 +25,11 @@ const (
 	writeRevocation
 	addRevocation
 	sweepRevocations
+	sweepGuesses
+	selectGuess
+	writeGuess
+	selectAddresses
+	writeAddresses
 	touchInstance
 	statementCount
 )
@@ -65,6 +70,12 @@ func (s statement) text() string {
 		writeRevocation:  `INSERT OR REPLACE ` + intoRevocations,
 		addRevocation:    `INSERT OR IGNORE ` + intoRevocations,
 		sweepRevocations: `DELETE FROM revocations WHERE seq IN (SELECT seq FROM revocations WHERE noted_at <= ? LIMIT ?)`,
+		sweepGuesses:     `DELETE FROM guesses WHERE name IN (SELECT name FROM guesses WHERE until <= ? LIMIT ?)`,
+		selectGuess:      `SELECT taken, ends_at, locked_until FROM guesses WHERE name = ?`,
+		writeGuess: `INSERT INTO guesses (name, taken, ends_at, locked_until, until) VALUES (?, ?, ?, ?, ?)
+			ON CONFLICT DO UPDATE SET taken = excluded.taken, ends_at = excluded.ends_at, locked_until = excluded.locked_until, until = excluded.until`,
+		selectAddresses: `SELECT addresses FROM subjects WHERE kind = ? AND id = ?`,
+		writeAddresses:  `UPDATE subjects SET addresses = ? WHERE kind = ? AND id = ?`,
 		// It writes a row as it is, and only where the tables of sessions can be read.
 		touchInstance: `UPDATE instance SET id = id WHERE NOT EXISTS (SELECT 1 FROM sessions, subjects WHERE 0)`,
 	}[s]

@@ -72,12 +72,18 @@ func (s *Store) Open(ctx context.Context, in store.SignIn) (store.SignedIn, erro
 
 // Adopt takes a session over that a shop began, and makes the record of its subject where there is none.
 func (s *Store) Adopt(ctx context.Context, a store.Adoption) (store.RotateResult, error) {
-	return ask(ctx, s, func(ctx context.Context, t transaction) (store.RotateResult, error) { return t.adopt(ctx, a) })
+	return ask(ctx, s, func(ctx context.Context, t transaction) (store.RotateResult, error) {
+		result, err := t.adopt(ctx, a)
+		return t.greeting(ctx, a.Rotation, result, err)
+	})
 }
 
 // Rotate decides and carries out the exchange of one generation of a session, and the sign-out that goes with it.
 func (s *Store) Rotate(ctx context.Context, r store.Rotation) (store.RotateResult, error) {
-	return ask(ctx, s, func(ctx context.Context, t transaction) (store.RotateResult, error) { return t.rotate(ctx, r) })
+	return ask(ctx, s, func(ctx context.Context, t transaction) (store.RotateResult, error) {
+		result, err := t.rotate(ctx, r)
+		return t.greeting(ctx, r, result, err)
+	})
 }
 
 // End ends a session if it lives, and reports whether it did.
@@ -105,15 +111,18 @@ func (s *Store) EndAll(ctx context.Context, e store.EndingAll) error {
 	return err
 }
 
-// Sweep deletes the records that expired [store.Remembered] ago and returns how many they were. It works in small steps,
+// Sweep deletes the records that expired [store.Remembered] ago, and the buckets of guesses that are empty again, and returns how many they were. It works in small steps,
 // between which other calls are carried out.
 func (s *Store) Sweep(ctx context.Context) (int, error) {
 	swept := 0
-	for _, name := range []statement{sweepSessions, sweepSubjects} {
+	for _, what := range []struct {
+		name statement
+		kept time.Duration
+	}{{sweepSessions, store.Remembered}, {sweepSubjects, store.Remembered}, {sweepGuesses, 0}} {
 		for n := sweepBatch; n == sweepBatch; {
 			var err error
 			n, err = ask(ctx, s, func(ctx context.Context, t transaction) (int, error) {
-				return t.exec(ctx, name, t.now.Add(-store.Remembered).Unix(), sweepBatch)
+				return t.exec(ctx, what.name, t.now.Add(-what.kept).Unix(), sweepBatch)
 			})
 			if err != nil {
 				return swept, err
@@ -161,6 +170,9 @@ func (t transaction) open(ctx context.Context, in store.SignIn) (store.SignedIn,
 		if err := t.keep(ctx, in.Subject, kept); err != nil {
 			return store.SignedIn{}, err
 		}
+	}
+	if err := t.greet(ctx, in.Subject, in.Address); err != nil {
+		return store.SignedIn{}, err
 	}
 	return store.SignedIn{ExpiresAt: session.ExpiresAt, Ended: len(surplus)}, t.endSurplus(ctx, surplus, kept, in.From)
 }
