@@ -93,7 +93,8 @@ func shop(b *testing.B, binary string, costs []int, delay time.Duration) string 
 		"CREATE INDEX ON spy_customer (UPPER(email))", "ANALYZE")
 	const query = "SELECT id_customer AS id, customer_reference AS reference, email, password AS password_hash, " +
 		"registered IS NOT NULL AS confirmed, first_name = 'blocked' AS blocked FROM spy_customer"
-	address, _ := serve(b, binary, b.TempDir(), "GLUEAUTH_CUSTOMERS_SOURCE=sql", "GLUEAUTH_CUSTOMERS_URL="+url, "GLUEAUTH_CUSTOMERS_QUERY="+query)
+	address, _ := serve(b, binary, b.TempDir(), "GLUEAUTH_CUSTOMERS_SOURCE=sql", "GLUEAUTH_CUSTOMERS_URL="+url, "GLUEAUTH_CUSTOMERS_QUERY="+query,
+		"GLUEAUTH_GUESSING_MODE=observe")
 	return address
 }
 
