@@ -334,4 +334,8 @@ func TestOnlyTrustedProxiesSayWhereARequestComesFrom(t *testing.T) {
 	if strings.Contains(p.stderr.String()+seen, "192.0.2.66") {
 		t.Error("another header was believed")
 	}
+	p.askFrom(t, "127.0.0.8", "198.51.100.7", "again", "/revoke", "token=nothing")
+	if n := strings.Count(p.stderr.String(), "a proxy that is not in trusted_proxies"); n != 1 || !strings.Contains(p.stderr.String(), `share one address, and its limit on guesses","address":"127.0.0.8"`) {
+		t.Errorf("%d warnings of a proxy that is not named", n)
+	}
 }

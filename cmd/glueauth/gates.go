@@ -3,10 +3,14 @@ package main
 import (
 	"context"
 	"log/slog"
+	"net/http"
+	"net/netip"
+	"sync"
 	"syscall"
 	"time"
 
 	"github.com/glueauth/glueauth/config"
+	"github.com/glueauth/glueauth/transport"
 )
 
 const (
@@ -46,4 +50,22 @@ func watchGates(listeners []listener, logger *slog.Logger) chore {
 		}
 		return nil
 	}}
+}
+
+// clientAddress tells where a request comes from. It warns once of what looks like a proxy that nobody has named: all customers behind
+// that share its address, and with it the limit on guesses.
+func clientAddress(trusted transport.Proxies, logger *slog.Logger) func(*http.Request) netip.Addr {
+	var once sync.Once
+	return func(r *http.Request) netip.Addr {
+		a := trusted.ClientAddress(r)
+		peer, _ := netip.ParseAddrPort(r.RemoteAddr)                // the zero address is none of these
+		near := peer.Addr().IsPrivate() || peer.Addr().IsLoopback() // strangers, who make the header up, are not
+		if near && len(r.Header["X-Forwarded-For"]) > 0 && !trusted.Contains(peer.Addr()) {
+			once.Do(func() {
+				logger.WarnContext(r.Context(), "this looks like a proxy that is not in trusted_proxies: name it there, or all customers behind it "+
+					"share one address, and its limit on guesses", "address", a.String())
+			})
+		}
+		return a
+	}
 }

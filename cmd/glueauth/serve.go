@@ -58,7 +58,7 @@ func serve(ctx context.Context, cfg *config.Config, stdout, stderr io.Writer) er
 		Ready: rooms.ping, Stopping: draining.Load,
 		Logger: logger, Random: rand.Reader, Now: time.Now, Deadline: requestDeadline, Metrics: metrics,
 		PEM:           rooms.keys.PEM,
-		ClientAddress: transport.Proxies(cfg.HTTP.TrustedProxies).ClientAddress,
+		ClientAddress: clientAddress(cfg.HTTP.TrustedProxies, logger),
 		Introspector:  introspector, Inspector: inspector, AdminSecret: cfg.AdminSecret,
 		Keys: keyView(rooms.keys), KeyReaders: &handlers.KeyReaders{},
 	}
