@@ -17,11 +17,11 @@ var ErrClosed = errors.New("the master key of that number was closed; set refres
 // markPurposes is what sessions and stores remember by the first master key, for as long as they live: none of it opens
 // anything, but without it every device and every password would look like another one.
 func markPurposes() []string {
-	return []string{"device-mark", "password-mark", "retry-key", "dummy-cost", "fingerprint"}
+	return []string{"device-mark", "password-mark", "retry-key", "dummy-cost", "fingerprint", "guess"}
 }
 
 const (
-	markCount    = 5
+	markCount    = 6
 	closedPrefix = "marks:" // before what is left of a closed key
 	untilMark    = "@"      // before the time from which on a key is not needed
 )
