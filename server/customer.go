@@ -3,7 +3,6 @@ package server
 import (
 	"context"
 	"errors"
-	"strings"
 
 	"github.com/glueauth/glueauth/config/secret"
 	"github.com/glueauth/glueauth/store"
@@ -40,15 +39,18 @@ func (c *customers) verify(ctx context.Context, client *Client, r TokenRequest) 
 	if !possiblePassword(password) {
 		return store.Customer{}, c.wrong(ctx, client, store.Customer{}, causeImpossible)
 	}
-	place, err := c.pool.enter(r.Address, strings.ToUpper(name))
+	place, err := c.pool.enter(r.Address, canonical(name))
 	if err != nil { // before the look-up: shedding must cost nothing
 		return store.Customer{}, refuse(Unavailable, err)
 	}
 	defer place.leave()
 	customer, err := c.source.ByEmail(ctx, name)
-	known := err == nil
 	if err != nil && !errors.Is(err, store.ErrNotFound) {
 		return store.Customer{}, unavailable(err)
+	}
+	known := err == nil && canonical(customer.Email) == canonical(name)
+	if !known { // or a database that takes ß for ss would tell by the limiter's counters whom it knows
+		customer = store.Customer{}
 	}
 	hash, usable := customer.PasswordHash, verifiable(customer.PasswordHash)
 	if !usable {

@@ -62,7 +62,7 @@ func (d *dummies) refresh(ctx context.Context, source Customers) error {
 
 func (d *dummies) pick(name string) secret.Text {
 	forms := *d.sample.Load()
-	quantile := binary.BigEndian.Uint64(keyed(d.key, []byte(strings.ToUpper(name))))
+	quantile := binary.BigEndian.Uint64(keyed(d.key, []byte(canonical(name))))
 	at, _ := bits.Mul64(quantile, uint64(len(forms)))
 	return secret.Text(forms[at])
 }

@@ -71,6 +71,9 @@ func NewPool(workers, batch int) *Pool {
 // Learn has the pool take a job for one that takes so long.
 func (p *Pool) Learn(mean time.Duration) { p.pool.mean = mean }
 
+// Measure is what a job that took so long tells the pool.
+func (p *Pool) Measure(took time.Duration) { p.pool.measured(took) }
+
 // Do has a job done.
 func (p *Pool) Do(ctx context.Context, name, address, account, cost string) error {
 	place, err := p.pool.enter(netip.MustParseAddr(address), account)

@@ -117,7 +117,9 @@ func (g *guesses) reserve(ctx context.Context, t *trial) error {
 		return nil
 	}
 	t.keeper = g.shared
-	v, err := g.shared.ReserveGuess(ctx, t.guess)
+	hurried, done := g.hurry(ctx)
+	defer done()
+	v, err := g.shared.ReserveGuess(hurried, t.guess)
 	if err != nil && ctx.Err() == nil {
 		g.gone.Store(g.now().UnixNano())
 		g.event(ctx, Event{Name: EventGuessLocal, Client: t.client})
@@ -138,7 +140,7 @@ func (g *guesses) reserve(ctx context.Context, t *trial) error {
 	return &Error{Code: Limited, Cause: errors.New(causeOfLimit(v.Full)), RetryAfter: v.Wait}
 }
 
-// hurry bounds what a sign-in asks of a store next, if it may have waited for the counters there in vain.
+// hurry bounds what a sign-in asks of a store that had no answer a moment ago: workers and customers are not to wait for it in vain.
 func (g *guesses) hurry(ctx context.Context) (context.Context, context.CancelFunc) {
 	const waited, atMost = 5 * time.Second, 500 * time.Millisecond
 	if g.now().Sub(time.Unix(0, g.gone.Load())) > waited {

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"net/netip"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -412,4 +413,29 @@ type holding struct {
 func (h holding) ReserveGuess(ctx context.Context, g store.Guess) (store.GuessVerdict, error) {
 	h.before()
 	return h.Guesses.ReserveGuess(ctx, g)
+}
+
+// collating finds customers as databases do that take ß for ss.
+type collating struct{ server.Customers }
+
+func (c collating) ByEmail(ctx context.Context, email string) (store.Customer, error) {
+	return c.Customers.ByEmail(ctx, strings.ReplaceAll(email, "ß", "ss"))
+}
+
+// TestADatabaseThatTakesOneLetterForAnotherTellsNobody : whoever fills the counter of one spelling could see by the other that
+// there is such a customer.
+func TestADatabaseThatTakesOneLetterForAnotherTellsNobody(t *testing.T) {
+	t.Parallel()
+	h := limitedShop(t, func(c *server.Config) { c.Customers = collating{c.Customers} })
+	h.add(sqlstore.NewCustomer{ID: 22, Reference: "DE--22", Email: "jessica@shop.example", PasswordHash: demoHash, Confirmed: true})
+	for _, name := range []string{"jessica", "nobodyss"} {
+		h.guess(here, name+"@shop.example", 10)
+		h.locked(here, name+"@shop.example", 5*time.Minute)
+		if err := h.from(here, strings.ReplaceAll(name, "ss", "ß")+"@shop.example", "x"); server.CodeOf(err) != server.WrongCredentials {
+			t.Errorf("%s by the other spelling: %v", name, err)
+		}
+	}
+	if err := h.from("192.0.2.9", "jeßica@shop.example", demoPassword.Reveal()); server.CodeOf(err) != server.WrongCredentials {
+		t.Errorf("signed in by the other spelling: %v", err)
+	}
 }

@@ -17,6 +17,7 @@ const (
 	mostPlaces    = 1024                   // in a queue, however cheap the work is
 	firstMean     = 100 * time.Millisecond // until one was measured
 	meanSmoothing = 8
+	longestMean   = 4 * time.Second // below the time that a request has
 )
 
 // batchWork does jobs of equal cost together.
@@ -169,13 +170,14 @@ func (p *pool[J]) late(l *place[J]) bool {
 func (p *pool[J]) process(on thread, batch []*place[J]) {
 	begun := p.now() // what admits may take long too
 	var jobs []J
-	for _, l := range batch {
-		if l.err = l.admit(); l.err == nil {
-			jobs = append(jobs, l.job)
+	panicked := attempted(func() {
+		for _, l := range batch {
+			if l.err = l.admit(); l.err == nil {
+				jobs = append(jobs, l.job)
+			}
 		}
-	}
-	var panicked any
-	if len(jobs) > 0 {
+	})
+	if len(jobs) > 0 && panicked == nil {
 		panicked = on.do(func() { p.work(jobs) })
 		p.measured(p.now().Sub(begun) / time.Duration(len(jobs)))
 	}
@@ -189,8 +191,10 @@ func (p *pool[J]) process(on thread, batch []*place[J]) {
 	}
 }
 
+// measured takes a job's time into the mean; of one that was held up, with the whole process perhaps, no more than longestMean, or
+// every deadline would be too near and nothing would ever be measured again.
 func (p *pool[J]) measured(d time.Duration) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	p.mean = max(time.Millisecond, p.mean+(d-p.mean)/meanSmoothing)
+	p.mean = max(time.Millisecond, p.mean+(min(d, longestMean)-p.mean)/meanSmoothing)
 }

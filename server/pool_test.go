@@ -185,3 +185,39 @@ func TestThePoolForgetsNobody(t *testing.T) {
 		t.Errorf("places, addresses and accounts that are left: %v", left)
 	}
 }
+
+// TestAPoolThatWasFrozenWorksOn : a job that took longer than any deadline is no reason to begin none.
+func TestAPoolThatWasFrozenWorksOn(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		p := server.NewPool(1, 1)
+		for range 100 {
+			p.Measure(time.Minute)
+		}
+		ctx, cancel := context.WithTimeout(t.Context(), 5*time.Second)
+		defer cancel()
+		p.Go(ctx, "after it", "192.0.2.1", "a")
+		p.Wait()
+		same(t, "done", []string{"after it"}, p.Done())
+	})
+}
+
+func TestAPanicOfWhatAdmitsIsTheAskersOwn(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		p := server.NewPool(1, 1)
+		p.Admit = func(context.Context) error { panic("a bug") }
+		func() {
+			defer func() {
+				if r := recover(); r != "a bug" {
+					t.Errorf("recovered %v", r)
+				}
+			}()
+			_ = p.Do(t.Context(), "first", "192.0.2.1", "a", "")
+		}()
+		p.Admit = nil
+		if err := p.Do(t.Context(), "second", "192.0.2.1", "a", ""); err != nil {
+			t.Error(err)
+		}
+	})
+}

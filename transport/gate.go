@@ -96,6 +96,7 @@ type held struct {
 	state   http.ConnState // new, active or idle
 	working int            // requests that have arrived as a whole and are not answered yet
 	since   time.Time      // of both
+	came    time.Time
 }
 
 // heldKey is where a request's context has its connection.
@@ -162,6 +163,7 @@ func (g *Gate) try(h *held) verdict {
 	}
 	g.held[h.source][h] = struct{}{}
 	h.since = g.o.Now()
+	h.came = h.since
 	g.open++
 	return isIn
 }
@@ -209,10 +211,12 @@ func (g *Gate) used(h *held, now time.Time) (part float64, may bool) {
 	if h.state == http.StateActive && h.working > 0 {
 		return 1, !h.trusted && since >= limit/2
 	}
+	moments := since
 	if h.state == http.StateIdle {
 		limit = g.server.IdleTimeout
+		moments = now.Sub(h.came) // who is answered now and then is not kept for it
 	}
-	return float64(since) / float64(limit), !h.trusted && since >= moment
+	return float64(since) / float64(limit), !h.trusted && moments >= moment
 }
 
 // forget gives a connection's place back, if it has one still.

@@ -357,3 +357,24 @@ func TestProxiesAreNeverClosedForOthers(t *testing.T) {
 		}
 	})
 }
+
+// TestWhoKeepsAskingIsNotKeptForThat : a few cheap requests would hold all connections.
+func TestWhoKeepsAskingIsNotKeptForThat(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		d := newDoor(t)
+		var greedy []*guest
+		for i := range most {
+			greedy = append(greedy, d.knock(fmt.Sprintf("192.0.2.%d:80", i/16)))
+		}
+		later(2 * time.Second)
+		for _, g := range greedy {
+			g.becomes(http.StateActive).becomes(http.StateIdle)
+		}
+		for i := range 4 {
+			if d.knock(fmt.Sprintf("203.0.113.%d:80", i)) == nil {
+				t.Errorf("newcomer %d was not let in", i)
+			}
+		}
+	})
+}

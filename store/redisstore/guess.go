@@ -3,6 +3,7 @@ package redisstore
 import (
 	"context"
 	"encoding/hex"
+	"errors"
 	"slices"
 	"time"
 
@@ -23,8 +24,8 @@ func (s *Store) ReserveGuess(ctx context.Context, g store.Guess) (v store.GuessV
 	if v.Full == "" {
 		v.Full, v.Wait = full, wait
 	}
-	if err == nil && v.Full != "" && !g.Observe {
-		err = s.giveBack(ctx, address)
+	if err != nil || v.Full != "" && !g.Observe {
+		err = errors.Join(err, s.giveBack(context.WithoutCancel(ctx), address))
 		v.Places = store.GuessPlaces{}
 	}
 	return v, err
@@ -33,10 +34,7 @@ func (s *Store) ReserveGuess(ctx context.Context, g store.Guess) (v store.GuessV
 // RefundGuess gives places back.
 func (s *Store) RefundGuess(ctx context.Context, g store.Guess, taken store.GuessPlaces) error {
 	address, account := buckets(g, &taken)
-	if err := s.giveBack(ctx, address); err != nil {
-		return err
-	}
-	return s.giveBack(ctx, account)
+	return errors.Join(s.giveBack(ctx, address), s.giveBack(ctx, account))
 }
 
 // bucket is one that counts; window is the end of the window in which a place was taken, zero for none.

@@ -1,6 +1,7 @@
 package redisstore_test
 
 import (
+	"encoding/hex"
 	"errors"
 	"strings"
 	"testing"
@@ -90,5 +91,33 @@ func TestGuessesOfAStoreThatIsGone(t *testing.T) {
 	}
 	if err := s.RefundGuess(t.Context(), aGuess(), v.Places); !errors.Is(err, store.ErrUnavailable) {
 		t.Errorf("refund: %v", err)
+	}
+}
+
+// TestPlacesAreGivenBackWhereTheOtherStepFails : or right passwords would count as failures.
+func TestPlacesAreGivenBackWhereTheOtherStepFails(t *testing.T) {
+	t.Parallel()
+	r := storetest.Redis(t)
+	s := open(t, redisstore.Options{URL: secret.Text(r.URL())})
+	g := aGuess()
+	g.Limits.Address.Most, g.Limits.Account.Most = 1, 1
+	r.Do(t, "HSET", "glueauth:{n:"+hex.EncodeToString(g.Account[:])+"}", "a", "1") // no bucket
+	if v, err := s.ReserveGuess(t.Context(), g); err == nil || v.Places != (store.GuessPlaces{}) {
+		t.Errorf("reserve: %+v, %v", v, err)
+	}
+	g.Account = store.GuessKey{9}
+	v, err := s.ReserveGuess(t.Context(), g)
+	if err != nil || v.Full != "" {
+		t.Fatalf("the address: %+v, %v", v, err)
+	}
+	address := "glueauth:{i:" + hex.EncodeToString(g.Address[:]) + "}"
+	r.Do(t, "DEL", address)
+	r.Do(t, "HSET", address, "a", "1")
+	if err := s.RefundGuess(t.Context(), g, v.Places); err == nil {
+		t.Error("the refund did not fail")
+	}
+	g.Address = store.GuessKey{}
+	if v, err := s.ReserveGuess(t.Context(), g); err != nil || v.Full != "" {
+		t.Errorf("the account: %+v, %v", v, err)
 	}
 }
