@@ -85,6 +85,9 @@ func (r *Ring) follow() error {
 	if err != nil {
 		return err
 	}
+	if r.options.Vault != nil && r.forgotten(f) { // since it was looked through just now
+		return errForgotten
+	}
 	r.adopt(f, seen)
 	return nil
 }

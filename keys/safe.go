@@ -258,32 +258,3 @@ func (s safe) importKey(k key, sign bool) (added bool, err error) {
 	})
 	return added, err
 }
-
-// errRestored says that a vault had lost all.
-var errRestored = errors.New(vaultName + " had lost the signing keys, and this server has put its own back; see why it does not keep what it is given")
-
-// restore puts the ring's keys back into a vault that has lost all. It returns [errRestored] where it was the one to do so.
-func (r *Ring) restore() error {
-	r.mu.Lock()
-	f := r.folder
-	r.mu.Unlock()
-	e := &edit{entries: f.entries}
-	for _, k := range f.keys {
-		if k.file != "" {
-			e.add = append(e.add, k)
-		}
-	}
-	if len(e.add) == 0 {
-		return nil
-	}
-	done, err := r.place.change(false, func(_ *folder, err error) (*edit, error) {
-		if !errors.Is(err, ErrNoKeys) {
-			return nil, err
-		}
-		return e, nil
-	})
-	if done && err == nil {
-		err = errRestored
-	}
-	return err
-}
