@@ -2,7 +2,7 @@
 -- the function rotate is made of.
 -- ARGV: as for rotate.lua, of generation 0, and then the scopes of the token, the life of the session, most open, cause to end
 -- it for (empty: it is refreshed), sub, password mark, and the last one of rotate.lua.
--- It returns what rotate.lua returns. After six values, to which that is filled up, come the epoch by which a session that was
+-- It returns what rotate.lua returns. After seven values, to which that is filled up, come the epoch by which a session that was
 -- made is spared (may be empty) and the names of the sessions that the cap ended.
 local name, address, expires, ending, sub = ARGV[2], string.sub(ARGV[17], 1, 16), tonumber(ARGV[20]), ARGV[25], ARGV[26]
 if redis.call('EXISTS', KEYS[2]) == 1 then
@@ -40,10 +40,10 @@ local reply = rotate()
 if reply.err then
   return reply
 end
-for i = #reply + 1, 6 do
+for i = #reply + 1, 7 do
   reply[i] = ''
 end
-reply[7] = spares(known)
+reply[8] = spares(known)
 for _, capped in ipairs(surplus) do
   table.insert(reply, capped)
 end

@@ -31,18 +31,19 @@ type call struct {
 }
 
 // run carries out a call within its time. Whatever fails is an error that wraps [store.ErrUnavailable]; then the call was
-// carried out as a whole or not at all.
+// carried out as a whole or not at all. With values it was, on the master, and what failed is only to have it confirmed.
 func (s servers) run(ctx context.Context, c call) ([]any, error) {
 	ctx, cancel := context.WithTimeout(ctx, patience)
 	defer cancel()
 	value, err := s.follow(ctx, c)
+	values, ok := value.([]any)
+	if !ok && (err == nil || value != nil) {
+		values = []any{value}
+	}
 	if err != nil {
-		return nil, unavailable(err)
+		err = unavailable(err)
 	}
-	if values, ok := value.([]any); ok {
-		return values, nil
-	}
-	return []any{value}, nil
+	return values, err
 }
 
 // teach loads the scripts where keys may be, so that no customer waits for it. A server that comes later, or forgets them,

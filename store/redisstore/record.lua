@@ -9,7 +9,8 @@ local ENTRIES = 12 -- as store.TimelineLength
 
 local offset = tonumber(ARGV[1])
 local time = redis.call('TIME')
-local now = math.floor((time[1] * 1000000 + time[2] + offset) / 1000000)
+local micros = time[1] * 1000000 + time[2] + offset
+local now = math.floor(micros / 1000000)
 local clock = math.min(math.max(now, 1), 4294967295) -- as it stands in uses and in the timeline
 
 -- deadline is when a key whose record expires at that second is to be deleted, in Unix milliseconds.

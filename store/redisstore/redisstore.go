@@ -127,15 +127,12 @@ func (s *Store) Open(ctx context.Context, in store.SignIn) (store.SignedIn, erro
 	got, err := s.run(ctx, s.scripts.open, keys(in.Subject, in.Name), s.confirm,
 		in.Name[:], in.Client, scopes, in.Password[:], in.Device[:], in.FreshEpoch[:],
 		seconds(in.Lifetime), seconds(in.MaxLife), in.MaxOpen, packed(in.From), greeting(in.Address))
-	if err != nil {
-		return store.SignedIn{}, err
-	}
 	if len(got) == 0 {
-		return store.SignedIn{}, errTaken
+		return store.SignedIn{}, first(err, errTaken)
 	}
 	r := reader{values: got}
 	out := store.SignedIn{ExpiresAt: time.Unix(r.number(0), 0).UTC(), Ended: len(got) - openFields}
-	if err := s.begun(ctx, &r, openFields-1, in.Subject, in.Name, in.From); err != nil {
+	if err := first(err, s.begun(ctx, &r, openFields-1, in.Subject, in.Name, in.From)); err != nil {
 		return store.SignedIn{}, err
 	}
 	return out, nil
@@ -191,10 +188,7 @@ func (s *Store) Rotate(ctx context.Context, in store.Rotation) (store.RotateResu
 		replicas = s.confirm
 	}
 	got, err := s.run(ctx, s.scripts.rotate, keys(in.Subject, in.Name), replicas, append(args, greeting(in.Address))...)
-	if err != nil {
-		return store.RotateResult{}, err
-	}
-	return s.rotated(ctx, got, in)
+	return s.rotated(ctx, got, in, err)
 }
 
 // rotation is a rotation as rotate.lua takes it.
@@ -222,57 +216,71 @@ func rotation(in store.Rotation) ([]any, error) {
 	}, nil
 }
 
-// rotated reads the answer to a rotation.
-func (s *Store) rotated(ctx context.Context, got []any, in store.Rotation) (store.RotateResult, error) {
-	out, ended, again, usable := result(got, in)
-	if !usable {
-		return store.RotateResult{}, unavailable(errAnswer)
-	}
-	if s.confirm > 0 && ended {
-		// An ending does wait: end.lua writes an ended record again, for WAIT to cover it.
-		if _, err := s.end(ctx, store.Ending{Subject: in.Subject, Name: in.Name, Cause: out.Cause}); err != nil {
-			return store.RotateResult{}, err
-		}
-	}
-	if err := s.noteRotation(ctx, in, out, again); err != nil {
+// rotated reads the answer to a rotation, and writes down what that has ended also where err says that it was not confirmed.
+func (s *Store) rotated(ctx context.Context, got []any, in store.Rotation, err error) (store.RotateResult, error) {
+	if got == nil {
 		return store.RotateResult{}, err
 	}
-	return out, nil
+	out, usable := answered(got, in)
+	if !usable {
+		return store.RotateResult{}, first(err, unavailable(errAnswer))
+	}
+	ctx = context.WithoutCancel(ctx) // a thief could hang up
+	if s.confirm > 0 && out.ended && err == nil {
+		// An ending does wait: end.lua writes an ended record again, for WAIT to cover it.
+		_, err = s.end(ctx, store.Ending{Subject: in.Subject, Name: in.Name, Cause: out.Cause})
+	}
+	if err := first(err, s.noteRotation(ctx, in, out)); err != nil {
+		return store.RotateResult{}, err
+	}
+	return out.RotateResult, nil
+}
+
+// first returns the first error that is one.
+func first(errs ...error) error {
+	for _, err := range errs {
+		if err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // End ends a session if it lives and is the client's, and reports whether it did.
 func (s *Store) End(ctx context.Context, e store.Ending) (bool, error) {
 	ended, err := s.end(ctx, e)
-	if err == nil && ended > 0 {
-		err = s.note(ctx, store.Revocation{Subject: e.Subject, Session: e.Name})
+	if ended > 0 {
+		err = first(err, s.note(ctx, store.Revocation{Subject: e.Subject, Session: e.Name}))
 	}
 	return ended == 1 && err == nil, err
 }
 
-// end is End without a note of it. It returns what end.lua does.
+// end is End without a note of it. It returns what end.lua does, also with an error where that was not confirmed.
 func (s *Store) end(ctx context.Context, e store.Ending) (int64, error) {
 	got, err := s.run(ctx, s.scripts.end, keys(e.Subject, e.Name), s.confirm, e.Name[:], string(e.Cause), e.Client, packed(e.From))
-	if err != nil {
+	if got == nil {
 		return 0, err
 	}
 	r := reader{values: got}
 	ended := r.number(0)
 	if r.bad {
-		return 0, unavailable(errAnswer)
+		return 0, first(err, unavailable(errAnswer))
 	}
-	return ended, nil
+	return ended, err
 }
 
 // EndAll ends all sessions of a subject.
 func (s *Store) EndAll(ctx context.Context, e store.EndingAll) error {
 	got, err := s.run(ctx, s.scripts.endAll, keys(e.Subject, store.SessionName{}), s.confirm, e.FreshEpoch[:], string(e.Cause), packed(e.From))
-	if err != nil {
+	if got == nil {
 		return err
 	}
-	if r := (reader{values: got}); r.number(0) != 1 {
-		return unavailable(errAnswer)
+	r := reader{values: got}
+	at := time.UnixMicro(r.number(0))
+	if r.bad {
+		return first(err, unavailable(errAnswer))
 	}
-	return s.note(ctx, store.Revocation{Subject: e.Subject, Epoch: e.FreshEpoch})
+	return first(err, s.note(ctx, signedOut(e.Subject, e.FreshEpoch, at)))
 }
 
 func (s *Store) run(ctx context.Context, script script, keys []string, replicas int, args ...any) ([]any, error) {

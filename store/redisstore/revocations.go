@@ -10,27 +10,25 @@ import (
 	"github.com/glueauth/glueauth/store"
 )
 
-// overlap is for how long what was read is read once more: after a failover the clock of the new master may be behind.
-const overlap = 60
-
 // revokedKeys are the list of what has ended, and what is known of each. On a Cluster they have a slot of their own.
 func revokedKeys() []string { return []string{"glueauth:{revoked}", "glueauth:{revoked}:about"} }
 
-// Revoked returns what has ended since the call that returned after, and what to ask with the next time. It changes nothing.
+// Revoked returns what has ended since the call that returned after, and what to ask with the next time: the server's time, which
+// may be earlier than after. It changes nothing.
 func (s *Store) Revoked(ctx context.Context, after int64) (list []store.Revocation, next int64, err error) {
-	got, err := s.run(ctx, s.scripts.revoked, revokedKeys(), 0, max(0, after-overlap))
+	got, err := s.run(ctx, s.scripts.revoked, revokedKeys(), 0, after)
 	if err != nil {
 		return nil, after, err
 	}
-	next = after
 	r := reader{values: got}
-	for i := 0; i < len(got); i += 2 {
+	next = r.number(0)
+	for i := 1; i < len(got) && !r.bad; i += 2 {
 		one, ok := revocation(r.text(i), r.text(i+1))
-		if r.bad || !ok {
-			return nil, after, unavailable(errAnswer)
-		}
+		r.bad = r.bad || !ok
 		list = append(list, one)
-		next = max(next, one.At.Unix())
+	}
+	if r.bad {
+		return nil, after, unavailable(errAnswer)
 	}
 	return list, next, nil
 }
@@ -50,20 +48,20 @@ func (s *Store) ForgetRevoked(ctx context.Context, age time.Duration) error {
 	return nil
 }
 
-// note writes down what has ended, also for a caller who has gone: a thief could see to that. A subject without a time has it
-// from now.
+// note writes down what has ended, also for a caller who has gone: a thief could see to that. Of two entries with an epoch that
+// of the later NotBefore stays, also of a session that is spared.
 func (s *Store) note(ctx context.Context, list ...store.Revocation) error {
 	if len(list) == 0 {
 		return nil
 	}
 	var args []any
 	for _, r := range list {
-		epoch, from := r.Epoch[:], int64(-1)
-		switch {
-		case r.Session == store.SessionName{}:
-			from = unix(r.NotBefore)
-		case !r.Spared:
+		epoch, from := r.Epoch[:], int64(0)
+		if r.Session != (store.SessionName{}) && !r.Spared {
 			epoch = nil
+		}
+		if !r.NotBefore.IsZero() {
+			from = r.NotBefore.UnixMicro()
 		}
 		args = append(args, field(r), epoch, from)
 	}
@@ -125,7 +123,10 @@ func revocation(field, value string) (r store.Revocation, ok bool) {
 	r.Subject.Kind = store.SubjectKind(field[0])
 	r.Subject.ID = int64(binary.BigEndian.Uint64([]byte(field[1:subjectSize]))) //nolint:gosec // as above
 	copy(r.Session[:], field[subjectSize:])
-	r.At, r.NotBefore = second(value[:5]), second(value[5:timesSize])
+	r.At = second(value[:5])
+	if r.Session == (store.SessionName{}) {
+		r.NotBefore = second(value[5:timesSize])
+	}
 	copy(r.Epoch[:], value[timesSize:])
 	return r, true
 }
@@ -139,14 +140,13 @@ func second(text string) time.Time {
 	return time.Unix(n, 0).UTC()
 }
 
-// noteRotation writes down what a rotation has ended: its session, or the others of the subject, or all. again says that the
-// session has ended just now or not long ago.
-func (s *Store) noteRotation(ctx context.Context, in store.Rotation, out store.RotateResult, again bool) error {
+// noteRotation writes down what a rotation has ended: its session, or the others of the subject, or all.
+func (s *Store) noteRotation(ctx context.Context, in store.Rotation, out result) error {
 	session := store.Revocation{Subject: in.Subject, Session: in.Name}
 	switch {
 	case out.Outcome.Succeeded():
-		return s.noteSignOut(ctx, in)
-	case !again || out.Outcome == store.Discarded: // that one never was ours
+		return s.noteSignOut(ctx, in, out.at)
+	case !out.again || out.Outcome == store.Discarded: // that one never was ours
 		return nil
 	case out.Cause != store.CauseAll:
 		return s.note(ctx, session)
@@ -161,14 +161,21 @@ func (s *Store) noteRotation(ctx context.Context, in store.Rotation, out store.R
 	return s.note(ctx, e.Record.Revocation(in.Subject), session)
 }
 
-// noteSignOut writes down what a rotation has ended that handed out a token, or ended all.
-func (s *Store) noteSignOut(ctx context.Context, in store.Rotation) error {
-	all := store.Revocation{Subject: in.Subject, Epoch: in.FreshEpoch}
+// signedOut is the entry of a subject whose sessions all ended then.
+func signedOut(subject store.Subject, fresh store.Epoch, at time.Time) store.Revocation {
+	return store.SubjectRecord{Epoch: fresh, Floor: at}.Revocation(subject)
+}
+
+// noteSignOut writes down what a rotation has ended then that handed out a token, or ended all.
+func (s *Store) noteSignOut(ctx context.Context, in store.Rotation, at time.Time) error {
+	all := signedOut(in.Subject, in.FreshEpoch, at)
 	switch in.SignOut {
 	case store.SignOutAll:
 		return s.note(ctx, all)
 	case store.SignOutOthers:
-		return s.note(ctx, all, store.Revocation{Subject: in.Subject, Session: in.Name, Spared: true, Epoch: in.FreshEpoch})
+		spared := all
+		spared.Session, spared.Spared = in.Name, true
+		return s.note(ctx, all, spared)
 	default:
 		return nil
 	}

@@ -3,7 +3,8 @@
 -- compare), device, retry key digest (empty: none), lifetime, windows of replay, rejoin (-1: off), late retry and
 -- concurrency, reuse keeps alive (0/1), from, sign out (empty, 'others' or 'all'), fresh epoch,
 -- expiry of the presented token (0: not known), mark that a shop's sub must have, and as the last one the mark of the address (empty: none). Lengths of time are in seconds.
--- It returns the outcome, an empty cause, the generation to hand out, its expiry, the scopes and the shop's sub; or the outcome, the cause,
+-- It returns the outcome, an empty cause, the generation to hand out, its expiry, the scopes, the shop's sub and the time in
+-- microseconds, of which the floor of a sign-out is the second; or the outcome, the cause,
 -- whether the session has ended (0/1, 2: long ago), and of a reuse the visitor who was answered last.
 local MAX = 4294967294 -- as store.MaxGeneration
 
@@ -218,7 +219,7 @@ elseif outcome == 'reuse' then
 elseif sign_out == 'all' then
   end_all(known, fresh, 'signed_out', address) -- first, for it refuses the call where there is no memory
   happened(s, ENDED, 0, address)
-  return finish(name, s, 'signed_out_all') or { outcome, '', 0, 0, '', '' }
+  return finish(name, s, 'signed_out_all') or { outcome, '', 0, 0, '', '', micros }
 elseif exhausted(outcome) then
   return refuse('exhausted')
 end
@@ -263,4 +264,4 @@ end
 if outcome ~= 'replayed' then
   greet(ARGV[#ARGV])
 end
-return { outcome, '', s.cur, s.expires, s.scopes, string.sub(said, 9) }
+return { outcome, '', s.cur, s.expires, s.scopes, string.sub(said, 9), micros }

@@ -85,11 +85,21 @@ func addressIn(text string) netip.Addr {
 	return netip.Addr{}
 }
 
-// result reads the answer of rotate.lua to a rotation. It reports whether the session of a refused one has ended, whether that
-// was just now or not long ago, and whether the answer is one.
-func result(values []any, in store.Rotation) (out store.RotateResult, ended, again, usable bool) {
+// result is the answer of rotate.lua to a rotation.
+type result struct {
+	store.RotateResult
+
+	ended, again bool      // of a refused one: whether its session has ended, and whether that was just now or not long ago
+	at           time.Time // of one that succeeded
+}
+
+// answered reads the answer to a rotation, and reports whether it is one.
+func answered(values []any, in store.Rotation) (out result, usable bool) {
 	r := reader{values: values}
-	out = store.RotateResult{Outcome: store.Outcome(r.text(0)), Cause: store.Cause(r.text(1))}
+	out.Outcome, out.Cause = store.Outcome(r.text(0)), store.Cause(r.text(1))
+	if out.Outcome.Succeeded() {
+		out.at = time.UnixMicro(r.number(6))
+	}
 	switch {
 	case out.Outcome.Succeeded() && in.SignOut == store.SignOutAll:
 	case out.Outcome.Succeeded():
@@ -101,11 +111,11 @@ func result(values []any, in store.Rotation) (out store.RotateResult, ended, aga
 		out.Sub = r.text(5)
 	case out.Outcome == store.Reused:
 		out.Other = r.visitor(3)
-		ended, again = r.number(2) > 0, r.number(2) == 1
+		out.ended, out.again = r.number(2) > 0, r.number(2) == 1
 	case out.Outcome == store.Refused, out.Outcome == store.OtherClient, out.Outcome == store.ScopeRefused, out.Outcome == store.Discarded:
-		ended, again = r.number(2) > 0, r.number(2) == 1
+		out.ended, out.again = r.number(2) > 0, r.number(2) == 1
 	default:
 		r.bad = true
 	}
-	return out, ended, again, !r.bad
+	return out, !r.bad
 }
