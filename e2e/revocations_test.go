@@ -4,8 +4,11 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io"
 	"net/http"
+	"net/http/httptest"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -251,20 +254,102 @@ func (a answer) jti(t *testing.T) string {
 	return claims.ID
 }
 
-// TestAGatewayWithoutNewsDoesAsItIsTold : it goes by what it knows, or turns everybody away.
-func TestAGatewayWithoutNewsDoesAsItIsTold(t *testing.T) {
+// told is a gateway that hears of revocations what a test says.
+type told struct {
+	*gateway
+	token  string
+	answer atomic.Pointer[http.HandlerFunc]
+}
+
+// tell starts HAProxy, to which nothing good is answered yet.
+func tell(t *testing.T, settings ...string) *told {
+	t.Helper()
+	dir := t.TempDir()
+	p := start(t, dir)
+	g := &told{token: p.signIn(t, customers(t, dir, 1)[0]).AccessToken}
+	g.say(func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(http.StatusServiceUnavailable) })
+	teller := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { (*g.answer.Load())(w, r) }))
+	t.Cleanup(teller.Close)
+	key := write(t, dir, "gateway/ours.pem", succeed(t, dir, "", "keys", "export", "--format", "pem"), 0o600)
+	g.gateway = startHAProxy(t, dir, append(settings, "TOKEN_KEY="+key, "REVOCATIONS_URL="+teller.URL+revocationsPath,
+		"REVOCATIONS_LUA=../deploy/gateways/haproxy/revocations.lua", "REVOCATIONS_EVERY=50")...)
+	return g
+}
+
+func (g *told) say(answer http.HandlerFunc) { g.answer.Store(&answer) }
+
+// document answers with one that was made and expires so much later than now, and lists that.
+func (g *told) document(made, expires time.Duration, sessions ...string) {
+	now := time.Now()
+	list, _ := json.Marshal(append([]string{}, sessions...))
+	payload := fmt.Sprintf(`{"iat":%d,"exp":%d,"sessions":%s,"customers":{},"spared":[]}`, now.Add(made).Unix(), now.Add(expires).Unix(), list)
+	body := encode([]byte(`{"typ":"revocations+jwt"}`)) + "." + encode([]byte(payload)) + ".c2lnbmVk"
+	g.say(func(w http.ResponseWriter, _ *http.Request) {
+		w.Header().Set("ETag", `"one"`)
+		_, _ = io.WriteString(w, body)
+	})
+}
+
+// soon waits until a good token is answered so.
+func (g *told) soon(t *testing.T, want string) {
+	t.Helper()
+	eventually(t, startLimit, func() error {
+		if got := g.ask(t, "Bearer "+g.token); got != want {
+			return fmt.Errorf("%s, want %s", got, want)
+		}
+		return nil
+	})
+}
+
+// TestAGatewayGoesByDocumentsOfItsOwnTime : one from the future would make it refuse the right ones.
+func TestAGatewayGoesByDocumentsOfItsOwnTime(t *testing.T) {
+	t.Parallel()
+	g := tell(t)
+	g.soon(t, "503") // nothing is known yet
+	asked := make(chan struct{}, 1)
+	g.document(time.Hour, 2*time.Hour)
+	future := *g.answer.Load()
+	g.say(func(w http.ResponseWriter, r *http.Request) {
+		future(w, r)
+		select {
+		case asked <- struct{}{}:
+		default:
+		}
+	})
+	for range 3 { // the first two are read whole before the third is asked for
+		<-asked
+	}
+	g.soon(t, "503")
+	g.document(-30*time.Second, time.Hour)
+	g.soon(t, "200")
+	g.document(-30*time.Second, time.Hour, answer{AccessToken: g.token}.jti(t)[:50])
+	g.soon(t, `401 Bearer error="invalid_token", error_description="revoked"`)
+}
+
+// TestAGatewayDoesNotBelieveForEverThatNothingIsNew : something between that keeps a document would keep ended tokens alive.
+func TestAGatewayDoesNotBelieveForEverThatNothingIsNew(t *testing.T) {
+	t.Parallel()
+	g := tell(t, "REVOCATIONS_PATIENCE=1")
+	g.document(0, 3*time.Second)
+	g.soon(t, "200")
+	g.say(func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(http.StatusNotModified) })
+	g.soon(t, "503")
+	g.document(0, time.Hour)
+	g.soon(t, "200")
+}
+
+// TestAGatewayThatWasNeverToldRefuses : with patience or without.
+func TestAGatewayThatWasNeverToldRefuses(t *testing.T) {
 	t.Parallel()
 	dir := t.TempDir()
 	p := start(t, dir)
 	s := p.signIn(t, customers(t, dir, 1)[0])
 	key := write(t, dir, "gateway/ours.pem", succeed(t, dir, "", "keys", "export", "--format", "pem"), 0o600)
-	settings := []string{
-		"TOKEN_KEY=" + key, "REVOCATIONS_URL=" + p.public + revocationsPath, "REVOCATIONS_LUA=../deploy/gateways/haproxy/revocations.lua",
-	}
-	for patience, want := range map[string]string{"": "200", "1": "503"} {
-		g := startHAProxy(t, dir, append(settings, "REVOCATIONS_PATIENCE="+patience)...)
-		if got := g.ask(t, "Bearer "+s.AccessToken); got != want {
-			t.Errorf("patience %q: %s, want %s", patience, got, want)
+	for _, patience := range []string{"", "1"} {
+		g := startHAProxy(t, dir, "TOKEN_KEY="+key, "REVOCATIONS_URL="+p.public+revocationsPath, // which is 404
+			"REVOCATIONS_LUA=../deploy/gateways/haproxy/revocations.lua", "REVOCATIONS_PATIENCE="+patience)
+		if got := g.ask(t, "Bearer "+s.AccessToken); got != "503" {
+			t.Errorf("patience %q: %s, want 503", patience, got)
 		}
 	}
 }

@@ -9,7 +9,7 @@ local every = tonumber(os.getenv('REVOCATIONS_EVERY') or '') or 500 -- milliseco
 local patience = tonumber(os.getenv('REVOCATIONS_PATIENCE') or '') -- seconds, nil: for ever
 
 local sessions, customers, spared = {}, {}, {}
-local etag, made, heard, failing = nil, 0, nil, false
+local etag, made, expires, heard, failing = nil, 0, 0, nil, false
 
 local SIXBITS = {}
 for i = 1, 64 do
@@ -56,24 +56,28 @@ local function take(body)
     return 'the document is not as expected: take this file from the same version as glueauth'
   elseif exp <= core.now().sec or iat < made - 60 then
     return 'the document is an old one: look whether something between keeps it, and at the clocks'
+  elseif iat > core.now().sec + 60 then -- if it were taken, the right ones would be too old
+    return 'the document is from the future: look at the clocks'
   end
   local times, n = {}, 0
   for digits, time in string.gmatch(all, '"(%x+)":(%d+)') do
     times[digits], n = tonumber(time), n + 1
     breathe(n)
   end
-  sessions, customers, spared, made = set(ended), times, set(good), iat
+  sessions, customers, spared, made, expires = set(ended), times, set(good), iat, exp
 end
 
 local function fetch()
   local headers = etag and { ['if-none-match'] = { etag } } or {}
-  local ok, answer = pcall(function()
-    return core.httpclient():get({ url = url, headers = headers, timeout = 1000 })
-  end)
-  if not ok or not answer or not answer.status or answer.status == 0 then
+  local answer = core.httpclient():get({ url = url, headers = headers, timeout = 1000 })
+  if not answer or not answer.status or answer.status == 0 then
     return 'no answer from ' .. url
   elseif answer.status == 304 then
-    return
+    if expires > core.now().sec then
+      return
+    end
+    etag = nil
+    return 'it is said that nothing is new, although the document has expired: look whether something between keeps it, and at the clocks'
   elseif answer.status ~= 200 then
     return url .. ' answers ' .. answer.status
   end
@@ -86,7 +90,10 @@ end
 
 core.register_task(function()
   while true do
-    local mistake = fetch()
+    local ok, mistake = pcall(fetch)
+    if not ok then
+      mistake = 'reading the document failed: ' .. tostring(mistake)
+    end
     if not mistake then
       heard = core.now().sec
     end
@@ -100,9 +107,10 @@ core.register_task(function()
   end
 end)
 
--- lua.revocation is good, revoked or late, for the jti and the iat in txn.jti and txn.iat.
+-- lua.revocation is good, revoked or late, for the jti and the iat in txn.jti and txn.iat. Before the first document nothing is known
+-- to go by.
 core.register_fetches('revocation', function(txn)
-  if patience and (not heard or core.now().sec - heard > patience) then
+  if not heard or patience and core.now().sec - heard > patience then
     return 'late'
   end
   local jti, iat = txn:get_var('txn.jti'), tonumber(txn:get_var('txn.iat'))
