@@ -281,8 +281,11 @@ func (g *told) say(answer http.HandlerFunc) { g.answer.Store(&answer) }
 // document answers with one that was made and expires so much later than now, and lists that.
 func (g *told) document(made, expires time.Duration, sessions ...string) {
 	now := time.Now()
-	list, _ := json.Marshal(append([]string{}, sessions...))
-	payload := fmt.Sprintf(`{"iat":%d,"exp":%d,"sessions":%s,"customers":{},"spared":[]}`, now.Add(made).Unix(), now.Add(expires).Unix(), list)
+	list := ""
+	if len(sessions) > 0 {
+		list = `"` + strings.Join(sessions, `","`) + `"`
+	}
+	payload := fmt.Sprintf(`{"iat":%d,"exp":%d,"sessions":[%s],"customers":{},"spared":[]}`, now.Add(made).Unix(), now.Add(expires).Unix(), list)
 	body := encode([]byte(`{"typ":"revocations+jwt"}`)) + "." + encode([]byte(payload)) + ".c2lnbmVk"
 	g.say(func(w http.ResponseWriter, _ *http.Request) {
 		w.Header().Set("ETag", `"one"`)

@@ -44,13 +44,9 @@ func (c *customers) verify(ctx context.Context, client *Client, r TokenRequest) 
 		return store.Customer{}, refuse(Unavailable, err)
 	}
 	defer place.leave()
-	customer, err := c.source.ByEmail(ctx, name)
-	if err != nil && !errors.Is(err, store.ErrNotFound) {
-		return store.Customer{}, unavailable(err)
-	}
-	known := err == nil && canonical(customer.Email) == canonical(name)
-	if !known { // or a database that takes ß for ss would tell by the limiter's counters whom it knows
-		customer = store.Customer{}
+	customer, known, err := c.lookUp(ctx, name)
+	if err != nil {
+		return store.Customer{}, err
 	}
 	hash, usable := customer.PasswordHash, verifiable(customer.PasswordHash)
 	if !usable {
@@ -72,6 +68,20 @@ func (c *customers) verify(ctx context.Context, client *Client, r TokenRequest) 
 		return store.Customer{}, c.wrong(ctx, client, customer, flaw)
 	}
 	return customer, nil
+}
+
+// lookUp finds a customer by his e-mail address. One whom a database finds that takes ß for ss is none: the limiter's counters, which do
+// not, would tell whom it knows.
+func (c *customers) lookUp(ctx context.Context, name string) (customer store.Customer, known bool, err error) {
+	customer, err = c.source.ByEmail(ctx, name)
+	switch {
+	case errors.Is(err, store.ErrNotFound), err == nil && canonical(customer.Email) != canonical(name):
+		return store.Customer{}, false, nil
+	case err != nil:
+		return store.Customer{}, false, unavailable(err)
+	default:
+		return customer, true, nil
+	}
 }
 
 // flaw returns why nobody is signed in as this customer, "" if a right password is enough.
