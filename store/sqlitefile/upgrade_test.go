@@ -25,7 +25,7 @@ func older(t *testing.T, version int64) string {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if _, err := db.Exec(fmt.Sprintf("PRAGMA application_id = %d", sqlitefile.ApplicationID)); err != nil {
+	if _, err := db.Exec(fmt.Sprintf("PRAGMA journal_mode = WAL; PRAGMA application_id = %d", sqlitefile.ApplicationID)); err != nil { // as of any file of ours
 		t.Fatal(err)
 	}
 	p, err := goose.NewProvider(goose.DialectSQLite3, db, os.DirFS("migrations"))

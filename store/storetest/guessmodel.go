@@ -29,6 +29,7 @@ type modelBucket struct {
 	began, locked time.Time
 	limit         store.GuessLimit
 	holders       []int
+	name          string
 }
 
 type modelPlace struct {
@@ -38,12 +39,12 @@ type modelPlace struct {
 	buckets []*modelBucket
 }
 
-// bucket returns what is in a bucket now: one that is over is a new one.
+// bucket returns what is in a bucket now: one that is over is a new one, once a place is taken in it. Until then a refund may
+// open the one of before again.
 func (m *guessModel) bucket(name string, limit store.GuessLimit) *modelBucket {
 	now, b := m.clock.whole(), m.buckets[name]
 	if b == nil || len(b.holders) == 0 || b.locked.IsZero() && !now.Before(b.began.Add(limit.Window)) || !b.locked.IsZero() && !now.Before(b.locked) {
-		b = &modelBucket{began: now, limit: limit}
-		m.buckets[name] = b
+		b = &modelBucket{began: now, limit: limit, name: name}
 	}
 	return b
 }
@@ -71,6 +72,7 @@ func (m *guessModel) reserve(t *rapid.T) {
 	}
 	m.serial++
 	for _, b := range from {
+		m.buckets[b.name] = b
 		end := b.began.Add(b.limit.Window)
 		switch b {
 		case trail[0]:
