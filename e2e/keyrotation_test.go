@@ -1,15 +1,9 @@
 package e2e_test
 
 import (
-	"crypto"
-	"crypto/rsa"
-	"crypto/sha256"
-	"encoding/base64"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"maps"
-	"math/big"
 	"net/http"
 	"os"
 	"path/filepath"
@@ -23,6 +17,7 @@ import (
 
 	"github.com/coreos/go-oidc/v3/oidc"
 
+	"github.com/glueauth/glueauth/e2e/gatekeeper"
 	"github.com/glueauth/glueauth/store/storetest"
 )
 
@@ -47,7 +42,7 @@ func (r rotation) settings() []string {
 
 // jwkSet is a key set as a verifier has fetched it.
 type jwkSet struct {
-	keys  map[string]*rsa.PublicKey
+	keys  gatekeeper.Keys
 	until time.Time // for how long it may be kept
 }
 
@@ -57,11 +52,12 @@ func (p *process) fetchKeys() (jwkSet, error) {
 	if err != nil {
 		return jwkSet{}, err
 	}
-	var body struct {
-		Keys []map[string]string `json:"keys"`
+	if a.status != http.StatusOK {
+		return jwkSet{}, fmt.Errorf("key set: %v", a)
 	}
-	if err := json.Unmarshal([]byte(a.body), &body); err != nil || a.status != http.StatusOK {
-		return jwkSet{}, fmt.Errorf("key set: %v %w", a, err)
+	keys, err := gatekeeper.ReadKeys([]byte(a.body))
+	if err != nil {
+		return jwkSet{}, err
 	}
 	maxAge := regexp.MustCompile(`max-age=(\d+)`).FindStringSubmatch(a.header.Get("Cache-Control"))
 	if maxAge == nil {
@@ -71,63 +67,7 @@ func (p *process) fetchKeys() (jwkSet, error) {
 	if err != nil {
 		return jwkSet{}, err
 	}
-	set := jwkSet{map[string]*rsa.PublicKey{}, time.Now().Add(time.Duration(seconds) * time.Second)}
-	for _, k := range body.Keys {
-		if members := strings.Join(slices.Sorted(maps.Keys(k)), " "); members != "alg e kid kty n use" {
-			return jwkSet{}, fmt.Errorf("a key has the members %s", members)
-		}
-		n, err1 := base64.RawURLEncoding.DecodeString(k["n"])
-		e, err2 := base64.RawURLEncoding.DecodeString(k["e"])
-		if err := errors.Join(err1, err2); err != nil {
-			return jwkSet{}, err
-		}
-		set.keys[k["kid"]] = &rsa.PublicKey{N: new(big.Int).SetBytes(n), E: int(new(big.Int).SetBytes(e).Int64())}
-	}
-	return set, nil
-}
-
-// accessToken is a token with what a verifier reads in it.
-type accessToken struct {
-	text, kid string
-	expires   time.Time
-}
-
-func readToken(text string) (accessToken, error) {
-	part := strings.Split(text, ".")
-	if len(part) != 3 {
-		return accessToken{}, fmt.Errorf("%d parts", len(part))
-	}
-	var header struct {
-		Kid string `json:"kid"`
-	}
-	var claims struct {
-		Exp float64 `json:"exp"`
-	}
-	for i, to := range []any{&header, &claims} {
-		raw, err := base64.RawURLEncoding.DecodeString(part[i])
-		if err == nil {
-			err = json.Unmarshal(raw, to)
-		}
-		if err != nil {
-			return accessToken{}, err
-		}
-	}
-	return accessToken{text, header.Kid, time.Unix(int64(claims.Exp), 0)}, nil
-}
-
-// verify checks the signature by a set.
-func (s jwkSet) verify(token accessToken) error {
-	key, ok := s.keys[token.kid]
-	if !ok {
-		return fmt.Errorf("kid %s is not among %v", token.kid, slices.Collect(maps.Keys(s.keys)))
-	}
-	part := strings.Split(token.text, ".")
-	signature, err := base64.RawURLEncoding.DecodeString(part[2])
-	if err != nil {
-		return err
-	}
-	sum := sha256.Sum256([]byte(part[0] + "." + part[1]))
-	return rsa.VerifyPKCS1v15(key, crypto.SHA256, sum[:], signature)
+	return jwkSet{keys, time.Now().Add(time.Duration(seconds) * time.Second)}, nil
 }
 
 // keyLife is what was seen of a key from outside.
@@ -143,7 +83,7 @@ type keyLives struct {
 	all map[string]*keyLife
 }
 
-func (l *keyLives) saw(t *testing.T, set jwkSet, token accessToken) {
+func (l *keyLives) saw(t *testing.T, set jwkSet, token gatekeeper.Token) {
 	t.Helper()
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -163,8 +103,8 @@ func (l *keyLives) saw(t *testing.T, set jwkSet, token accessToken) {
 			k.modulus = text
 		}
 	}
-	if token.kid != "" {
-		k := life(token.kid)
+	if token.Kid != "" {
+		k := life(token.Kid)
 		if k.signed.IsZero() {
 			k.signed = now
 		}
@@ -267,7 +207,7 @@ type keyLoad struct {
 	replicas []*process
 	lives    *keyLives
 	set      jwkSet
-	alive    []accessToken // those that have not expired
+	alive    []gatekeeper.Token // those that have not expired
 	checks   int
 }
 
@@ -299,7 +239,7 @@ func (l *keyLoad) step(t *testing.T, n int) error {
 		return fmt.Errorf("refresh: %v %w", a, err)
 	}
 	l.refresh = a.RefreshToken
-	token, err1 := readToken(a.AccessToken)
+	token, err1 := gatekeeper.ReadToken(a.AccessToken)
 	seen, err2 := l.replicas[n%len(l.replicas)].fetchKeys()
 	if err := errors.Join(err1, err2); err != nil {
 		return err
@@ -308,10 +248,10 @@ func (l *keyLoad) step(t *testing.T, n int) error {
 	if !time.Now().Before(l.set.until) {
 		l.set = seen
 	}
-	l.alive = append(slices.DeleteFunc(l.alive, func(o accessToken) bool { return !time.Now().Before(o.expires) }), token)
-	for _, o := range []accessToken{token, l.alive[0], l.alive[n%len(l.alive)]} { // the newest, the oldest, and one between
-		if err := l.set.verify(o); err != nil && time.Now().Before(o.expires) {
-			t.Errorf("a token that expires in %s fails: %v", time.Until(o.expires), err)
+	l.alive = append(slices.DeleteFunc(l.alive, func(o gatekeeper.Token) bool { return !time.Now().Before(o.Expires) }), token)
+	for _, o := range []gatekeeper.Token{token, l.alive[0], l.alive[n%len(l.alive)]} { // the newest, the oldest, and one between
+		if err := l.set.keys.Verify(o); err != nil && time.Now().Before(o.Expires) {
+			t.Errorf("a token that expires in %s fails: %v", time.Until(o.Expires), err)
 		}
 		l.checks++
 	}
@@ -371,9 +311,9 @@ func (p *process) publishes(t *testing.T) string {
 func (p *process) signedBy(t *testing.T, email, kid string) {
 	t.Helper()
 	eventually(t, 5*time.Second, func() error {
-		token, err := readToken(p.signIn(t, email).AccessToken)
-		if err != nil || token.kid != kid {
-			return fmt.Errorf("%s signs, want %s; %w", token.kid, kid, err)
+		token, err := gatekeeper.ReadToken(p.signIn(t, email).AccessToken)
+		if err != nil || token.Kid != kid {
+			return fmt.Errorf("%s signs, want %s; %w", token.Kid, kid, err)
 		}
 		return nil
 	})
@@ -408,34 +348,6 @@ func TestAServerFollowsItsKeyFolder(t *testing.T) {
 	p.signedBy(t, email, strings.TrimSpace(succeed(t, dir, "", "keys", "rotate", "--now")))
 	if n := strings.Count(p.stderr.String(), told); n != 1 {
 		t.Errorf("the broken file was told %d times", n)
-	}
-}
-
-func TestKeysListTellsWhoReads(t *testing.T) {
-	t.Parallel()
-	const secret = "GLUEAUTH_ADMIN_SECRET=0123456789abcdef0123456789abcdef"
-	dir := t.TempDir()
-	p := start(t, dir, secret)
-	first := p.publishes(t)
-	r, err := http.NewRequest(http.MethodGet, p.public+"/.well-known/jwks.json", nil)
-	if err != nil {
-		t.Fatal(err)
-	}
-	r.Header.Set("User-Agent", "gateway/1.2 \xff")
-	if a, err := p.do(r); err != nil || a.status != http.StatusOK {
-		t.Fatal(a, err)
-	}
-	fresh := strings.TrimSpace(succeed(t, dir, "", "keys", "rotate"))
-	ask := []string{secret, "GLUEAUTH_ADMIN_LISTEN=" + strings.TrimPrefix(p.admin, "http://")}
-	list := finish(t, dir, "", ask, "keys", "list")
-	if !regexp.MustCompile(regexp.QuoteMeta(first) + ` +\S+Z +127\.0\.0\.1 +gateway/1\.2 \?\n`).MatchString(list.stdout) {
-		t.Errorf("who has fetched the first key: %s%s", list.stdout, list.stderr)
-	}
-	if !strings.Contains(list.stdout, fresh) || regexp.MustCompile(regexp.QuoteMeta(fresh)+` .*gateway`).MatchString(list.stdout) {
-		t.Errorf("nobody has fetched the new key: %s", list.stdout)
-	}
-	if bare := finish(t, dir, "", nil, "keys", "list"); bare.code != 0 || !strings.Contains(bare.stderr, "set admin_secret") {
-		t.Errorf("without the secret: %+v", bare)
 	}
 }
 
@@ -480,7 +392,7 @@ func TestMasterAndSigningKeyRotateServerByServerAndNobodyIsSignedOut(t *testing.
 			for _, p := range all {
 				a := p.mustRefresh(t, tokens[i])
 				tokens[i] = a.RefreshToken
-				if token, err := readToken(a.AccessToken); err != nil || token.kid == "" {
+				if token, err := gatekeeper.ReadToken(a.AccessToken); err != nil || token.Kid == "" {
 					t.Fatal(token, err)
 				}
 			}

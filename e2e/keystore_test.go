@@ -5,6 +5,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/glueauth/glueauth/e2e/gatekeeper"
 	"github.com/glueauth/glueauth/store/storetest"
 )
 
@@ -23,8 +24,8 @@ func TestSigningKeysMoveToRedisAndBackServerByServer(t *testing.T) {
 			for _, p := range all {
 				a := p.mustRefresh(t, tokens[i])
 				tokens[i] = a.RefreshToken
-				if token, err := readToken(a.AccessToken); err != nil || !strings.Contains(published, token.kid) || p.publishes(t) != published {
-					t.Fatalf("signed by %s, published %s; want %s; %v", token.kid, p.publishes(t), published, err)
+				if token, err := gatekeeper.ReadToken(a.AccessToken); err != nil || !strings.Contains(published, token.Kid) || p.publishes(t) != published {
+					t.Fatalf("signed by %s, published %s; want %s; %v", token.Kid, p.publishes(t), published, err)
 				}
 			}
 		}

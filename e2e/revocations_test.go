@@ -12,6 +12,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/glueauth/glueauth/e2e/gatekeeper"
 	"github.com/glueauth/glueauth/store/storetest"
 )
 
@@ -233,12 +234,12 @@ func (f following) claims(t *testing.T, document answer) string {
 	if err != nil {
 		t.Fatal(err)
 	}
-	token, err := readToken(document.body)
+	token, err := gatekeeper.ReadToken(document.body)
 	if err != nil {
 		t.Fatal(err)
 	}
-	if err := set.verify(token); err != nil || !token.expires.After(time.Now()) {
-		t.Fatalf("%v, good until %s", err, token.expires)
+	if err := set.keys.Verify(token); err != nil || !token.Expires.After(time.Now()) {
+		t.Fatalf("%v, good until %s", err, token.Expires)
 	}
 	return decode(t, strings.Split(document.body, ".")[1])
 }

@@ -1,21 +1,17 @@
 package storm_test
 
 import (
-	"crypto"
 	"crypto/rand"
-	"crypto/rsa"
-	"crypto/sha256"
-	"encoding/base64"
-	"encoding/json"
 	"errors"
 	"fmt"
-	"math/big"
+	"io"
 	"net/http"
 	"path/filepath"
 	"strings"
 	"sync"
 	"time"
 
+	"github.com/glueauth/glueauth/e2e/gatekeeper"
 	"github.com/glueauth/glueauth/keys"
 )
 
@@ -62,17 +58,11 @@ type gateway struct {
 	world *world
 
 	mu              sync.Mutex
-	keys            map[string]*rsa.PublicKey
+	keys            gatekeeper.Keys
 	until           time.Time
-	alive           []access // a choice of those that have not expired
+	alive           []gatekeeper.Token // a choice of those that have not expired
 	checked, failed int
 	signed          map[string]int // tokens, by kid
-}
-
-// access is an access token as a gateway reads it.
-type access struct {
-	text, kid string
-	expires   time.Time
 }
 
 // check checks a new token that a server has handed out, and an older one. The key set comes from the next server.
@@ -87,38 +77,30 @@ func (g *gateway) check(number int, text string) {
 			}
 		}
 	}
-	token, err := readAccess(text)
+	token, err := gatekeeper.ReadToken(text)
 	if err != nil {
 		g.world.t.Error(err)
 		return
 	}
-	g.signed[token.kid]++
+	g.signed[token.Kid]++
 	g.verify(token, now)
 	const enough = 500
 	at := g.checked % enough
 	switch {
 	case len(g.alive) < enough:
 		g.alive = append(g.alive, token)
-	case now.Before(g.alive[at].expires):
+	case now.Before(g.alive[at].Expires):
 		g.verify(g.alive[at], now)
 	default:
 		g.alive[at] = token
 	}
 }
 
-func (g *gateway) verify(token access, now time.Time) {
+func (g *gateway) verify(token gatekeeper.Token, now time.Time) {
 	g.checked++
-	part := strings.Split(token.text, ".")
-	signature, err := base64.RawURLEncoding.DecodeString(part[2])
-	sum := sha256.Sum256([]byte(part[0] + "." + part[1]))
-	if key := g.keys[token.kid]; key == nil {
-		err = errors.New("unknown kid")
-	} else if err == nil {
-		err = rsa.VerifyPKCS1v15(key, crypto.SHA256, sum[:], signature)
-	}
-	if err != nil {
+	if err := g.keys.Verify(token); err != nil {
 		g.failed++
-		g.world.t.Errorf("at %s a token by %s that expires at %s fails at the gateway: %v", now, token.kid, token.expires, err)
+		g.world.t.Errorf("at %s a token by %s that expires at %s fails at the gateway: %v", now, token.Kid, token.Expires, err)
 	}
 }
 
@@ -135,47 +117,14 @@ func (g *gateway) fetch(number int) error {
 		return err
 	}
 	defer func() { _ = response.Body.Close() }()
-	var set struct {
-		Keys []struct {
-			Kid string `json:"kid"`
-			N   string `json:"n"`
-			E   string `json:"e"`
-		} `json:"keys"`
-	}
-	if err := json.NewDecoder(response.Body).Decode(&set); err != nil {
+	body, err := io.ReadAll(response.Body)
+	if err != nil {
 		return err
 	}
-	g.keys, g.until = map[string]*rsa.PublicKey{}, g.world.now(0)().Add(keySetLife)
-	for _, k := range set.Keys {
-		n, err1 := base64.RawURLEncoding.DecodeString(k.N)
-		e, err2 := base64.RawURLEncoding.DecodeString(k.E)
-		if err := errors.Join(err1, err2); err != nil {
-			return err
-		}
-		g.keys[k.Kid] = &rsa.PublicKey{N: new(big.Int).SetBytes(n), E: int(new(big.Int).SetBytes(e).Int64())}
+	set, err := gatekeeper.ReadKeys(body)
+	if err != nil {
+		return err
 	}
+	g.keys, g.until = set, g.world.now(0)().Add(keySetLife)
 	return nil
-}
-
-func readAccess(text string) (access, error) {
-	part := strings.Split(text, ".")
-	if len(part) != 3 {
-		return access{}, fmt.Errorf("an access token of %d parts", len(part))
-	}
-	var header struct {
-		Kid string `json:"kid"`
-	}
-	var claims struct {
-		Exp float64 `json:"exp"`
-	}
-	for i, to := range []any{&header, &claims} {
-		raw, err := base64.RawURLEncoding.DecodeString(part[i])
-		if err == nil {
-			err = json.Unmarshal(raw, to)
-		}
-		if err != nil {
-			return access{}, fmt.Errorf("an access token: %w", err)
-		}
-	}
-	return access{text, header.Kid, time.Unix(int64(claims.Exp), 0)}, nil
 }
