@@ -13,6 +13,9 @@ func (g *Gate) watch(next http.Handler) http.Handler {
 			next.ServeHTTP(w, r)
 			return
 		}
+		if h.mustLeave() {
+			w.Header().Set("Connection", "close") // net/http says goodbye over HTTP/2, too
+		}
 		b := &arriving{ReadCloser: r.Body, held: h}
 		if r.ContentLength == 0 { // over HTTP/2 there is a body all the same
 			b.whole()
@@ -51,6 +54,12 @@ func (b *arriving) answered() {
 	if b.arrived {
 		b.held.work(-1)
 	}
+}
+
+func (h *held) mustLeave() bool {
+	h.gate.mu.Lock()
+	defer h.gate.mu.Unlock()
+	return h.leaving
 }
 
 func (h *held) work(more int) {

@@ -28,7 +28,9 @@ const (
 
 // Gate is a listener that never has more than a number of connections open, and lets everybody in nevertheless: for a new one, those
 // are closed at which the server waits for the client. First those of the sources that have most of them, the oldest first; among
-// the modest, those that have used up most of the time that they have to send a whole request, or to begin the next one. Each has a moment at least, and while there is none that has had it, those who come wait. One whose request has arrived and is
+// the modest, those that have used up most of the time that they have to send a whole request, or to begin the next one. Each has a
+// moment at least, and while there is none that has had it, those who come wait, and a few of those who keep asking are told to leave
+// with their next answer: to close theirs meanwhile could lose a request that is on its way. One whose request has arrived and is
 // worked on stays, unless that takes longer than a request may, and so do those of proxies. One source cannot have more than a
 // quarter of all, and is turned away beyond that. Others are only when nothing can be closed.
 type Gate struct {
@@ -97,6 +99,7 @@ type held struct {
 	working int            // requests that have arrived as a whole and are not answered yet
 	since   time.Time      // of both
 	came    time.Time
+	leaving bool // with its next answer
 }
 
 // heldKey is where a request's context has its connection.
@@ -149,12 +152,16 @@ func (g *Gate) try(h *held) verdict {
 	most, own := g.o.Connections, g.held[h.source]
 	switch {
 	case !h.trusted && len(own) >= most/share:
-		if leave = g.choose([]map[*held]struct{}{own}, max(1, most/share/batch)); leave == nil {
+		among, n := []map[*held]struct{}{own}, max(1, most/share/batch)
+		if leave = g.choose(among, n); leave == nil {
+			g.askToLeave(among, n)
 			g.refused++
 			return isOut
 		}
 	case g.open >= most:
-		if leave = g.choose(slices.Collect(maps.Values(g.held)), max(1, most/batch)); leave == nil {
+		among, n := slices.Collect(maps.Values(g.held)), max(1, most/batch)
+		if leave = g.choose(among, n); leave == nil {
+			g.askToLeave(among, n)
 			return isEarly
 		}
 	}
@@ -168,31 +175,17 @@ func (g *Gate) try(h *held) verdict {
 	return isIn
 }
 
+// candidate is a connection that may have to leave.
+type candidate struct {
+	*held
+	used   float64 // of its time
+	excess int     // how far beyond modest its source is with it
+}
+
 // choose picks connections that must leave, up to n of those that are nearest to it, and forgets them.
 func (g *Gate) choose(among []map[*held]struct{}, n int) []*held {
-	type candidate struct {
-		*held
-		used   float64 // of its time
-		excess int     // how far beyond modest its source is with it
-	}
 	now := g.o.Now()
-	var list []candidate
-	for _, of := range among {
-		for h := range of {
-			if used, may := g.used(h, now); may {
-				list = append(list, candidate{h, used, 0})
-			}
-		}
-	}
-	slices.SortFunc(list, func(a, b candidate) int { return b.since.Compare(a.since) })
-	seen := map[netip.Prefix]int{}
-	for i := range list { // the newest first
-		list[i].excess = seen[list[i].source] / modest
-		seen[list[i].source]++
-	}
-	slices.SortFunc(list, func(a, b candidate) int {
-		return cmp.Or(cmp.Compare(b.excess, a.excess), cmp.Compare(b.used, a.used))
-	})
+	list := rank(among, func(h *held) (float64, bool) { return g.used(h, now) })
 	var leave []*held
 	for _, c := range list[:min(n, len(list))] {
 		if first := list[0]; c.excess < first.excess || c.used < first.used/2 {
@@ -205,18 +198,54 @@ func (g *Gate) choose(among []map[*held]struct{}, n int) []*held {
 	return leave
 }
 
+// askToLeave has up to n connections closed with the answer to their next request. Without it, those who ask again and again
+// within a moment would hold all connections.
+func (g *Gate) askToLeave(among []map[*held]struct{}, n int) {
+	now := g.o.Now()
+	list := rank(among, func(h *held) (float64, bool) {
+		if h.leaving {
+			n--
+		}
+		here := now.Sub(h.came)
+		return here.Seconds(), !h.trusted && !h.leaving && here >= moment && (h.state == http.StateIdle || h.working > 0)
+	})
+	for _, c := range list[:max(0, min(n, len(list)))] {
+		c.leaving = true
+	}
+}
+
+// rank lists those that may be chosen: whose source has most of them first, and then who has used most.
+func rank(among []map[*held]struct{}, used func(*held) (part float64, may bool)) []candidate {
+	var list []candidate
+	for _, of := range among {
+		for h := range of {
+			if part, may := used(h); may {
+				list = append(list, candidate{h, part, 0})
+			}
+		}
+	}
+	slices.SortFunc(list, func(a, b candidate) int { return b.since.Compare(a.since) })
+	seen := map[netip.Prefix]int{}
+	for i := range list { // the newest first
+		list[i].excess = seen[list[i].source] / modest
+		seen[list[i].source]++
+	}
+	slices.SortFunc(list, func(a, b candidate) int {
+		return cmp.Or(cmp.Compare(b.excess, a.excess), cmp.Compare(b.used, a.used))
+	})
+	return list
+}
+
 // used returns the part of its time that a connection has used up, and whether it may be closed for others.
 func (g *Gate) used(h *held, now time.Time) (part float64, may bool) {
 	since, limit := now.Sub(h.since), g.server.ReadTimeout
 	if h.state == http.StateActive && h.working > 0 {
 		return 1, !h.trusted && since >= limit/2
 	}
-	moments := since
 	if h.state == http.StateIdle {
 		limit = g.server.IdleTimeout
-		moments = now.Sub(h.came) // who is answered now and then is not kept for it
 	}
-	return float64(since) / float64(limit), !h.trusted && moments >= moment
+	return float64(since) / float64(limit), !h.trusted && since >= moment
 }
 
 // forget gives a connection's place back, if it has one still.

@@ -10,6 +10,7 @@ import (
 	"net/http/httptest"
 	"net/netip"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -206,25 +207,27 @@ func TestAmongTheModestWhoIsNearestToHisDeadlineLeaves(t *testing.T) {
 type arrivedKey struct{}
 
 // sends lets a request arrive; its body is whole, or the end is missing. The returned function has it answered.
-func (g *guest) sends(whole bool) (answered func()) {
+func (g *guest) sends(whole bool) (answered func() http.Header) {
 	g.door.t.Helper()
 	g.becomes(http.StateActive)
 	arrived, end := make(chan struct{}), make(chan struct{})
 	ctx, cancel := context.WithCancel(context.WithValue(g.door.server.ConnContext(g.door.t.Context(), g.seen), arrivedKey{}, arrived))
 	r := httptest.NewRequestWithContext(ctx, http.MethodPost, "/token", ended{end})
 	var serving sync.WaitGroup
-	serving.Go(func() { g.door.server.Handler.ServeHTTP(httptest.NewRecorder(), r) })
+	answer := httptest.NewRecorder()
+	serving.Go(func() { g.door.server.Handler.ServeHTTP(answer, r) })
 	if whole {
 		close(end)
 		<-arrived
 	}
-	return func() {
+	return func() http.Header {
 		if !whole {
 			close(end)
 		}
 		cancel()
 		serving.Wait()
 		g.becomes(http.StateIdle)
+		return answer.Header()
 	}
 }
 
@@ -358,23 +361,48 @@ func TestProxiesAreNeverClosedForOthers(t *testing.T) {
 	})
 }
 
-// TestWhoKeepsAskingIsNotKeptForThat : a few cheap requests would hold all connections.
-func TestWhoKeepsAskingIsNotKeptForThat(t *testing.T) {
+// TestWhoKeepsAskingIsToldToLeave : a few cheap requests would hold all connections; and to close one between two requests may lose
+// the second, which an honest client that posts cannot simply repeat.
+func TestWhoKeepsAskingIsToldToLeave(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		d := newDoor(t)
-		var greedy []*guest
+		var over atomic.Bool
+		var asking sync.WaitGroup
+		var told atomic.Int64
 		for i := range most {
-			greedy = append(greedy, d.knock(fmt.Sprintf("192.0.2.%d:80", i/16)))
+			g := d.knock(fmt.Sprintf("192.0.2.%d:80", i/16)).becomes(http.StateIdle)
+			asking.Go(func() {
+				for !over.Load() {
+					later(200 * time.Millisecond)
+					if g.left {
+						t.Error("one who asks was closed, and not told to leave")
+						return
+					}
+					answered := g.sends(true)
+					later(time.Millisecond)
+					if answered().Get("Connection") == "close" {
+						told.Add(1)
+						_ = g.seen.Close()
+						return
+					}
+				}
+			})
 		}
 		later(2 * time.Second)
-		for _, g := range greedy {
-			g.becomes(http.StateActive).becomes(http.StateIdle)
-		}
-		for i := range 4 {
+		for i := range 32 {
+			begun := time.Now()
 			if d.knock(fmt.Sprintf("203.0.113.%d:80", i)) == nil {
 				t.Errorf("newcomer %d was not let in", i)
 			}
+			if took := time.Since(begun); took > time.Second/2 {
+				t.Errorf("newcomer %d waited for %s", i, took)
+			}
 		}
+		if n := told.Load(); n < 32 || n > 36 {
+			t.Errorf("%d were told to leave for 32 others", n)
+		}
+		over.Store(true)
+		asking.Wait()
 	})
 }
