@@ -50,15 +50,10 @@ func (p *pool[J]) enter(address netip.Addr, account string) (*place[J], error) {
 	defer p.mu.Unlock()
 	entered := &place[J]{pool: p, done: make(chan struct{})}
 	p.queue.join(entered, network(address), account)
-	if len(p.queue.places) <= p.room() {
-		return entered, nil
+	for room := p.room(); len(p.queue.places) > room; { // by more than one where the work has become slower
+		p.settle(p.queue.greediest(), errBusy)
 	}
-	dismissed := p.queue.greediest(entered)
-	p.settle(dismissed, errBusy)
-	if dismissed == entered {
-		return nil, errBusy
-	}
-	return entered, nil
+	return entered, entered.err
 }
 
 // room is how many can be in the queue: those who wait and will be done in time, and those who are about to be worked on.

@@ -101,6 +101,27 @@ func TestWhoHoldsTheMostOfAFullQueueMakesRoom(t *testing.T) {
 	})
 }
 
+// TestAPoolThatBecomesSlowerSendsAwayAtOnce : those who came while the work was quick would wait for what cannot be.
+func TestAPoolThatBecomesSlowerSendsAwayAtOnce(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		p := server.NewPool(1, 1)
+		p.Learn(10 * time.Millisecond)
+		p.Go(t.Context(), "worked on", "192.0.2.1", "a")
+		synctest.Wait()
+		for n := range 10 {
+			p.Go(t.Context(), fmt.Sprint(n), fmt.Sprint("192.0.2.1", n), fmt.Sprint(n))
+			synctest.Wait()
+		}
+		p.Learn(time.Second) // room for three
+		p.Go(t.Context(), "late", "192.0.2.99", "late")
+		synctest.Wait()
+		same(t, "refused", []string{"3", "4", "5", "6", "7", "8", "9", "late"}, slices.Sorted(slices.Values(p.Refused())))
+		p.Wait()
+		same(t, "order", []string{"worked on", "0", "1", "2"}, p.Done())
+	})
+}
+
 func TestThePoolDropsWhomItCannotHelp(t *testing.T) {
 	t.Parallel()
 	refused := errors.New("not admitted")
