@@ -153,8 +153,8 @@ func resident(pid int) float64 {
 	return kib / 1024
 }
 
-// spent returns the processor time of a process, and of everything on the machine.
-func spent(pid int) (process, machine time.Duration) {
+// spent returns the processor time of a process, of everything on the machine, and what its host gave to others meanwhile.
+func spent(pid int) (process, machine, stolen time.Duration) {
 	const tick = time.Second / 100 // USER_HZ
 	sum := func(fields []string) (d time.Duration) {
 		for _, f := range fields {
@@ -171,9 +171,9 @@ func spent(pid int) (process, machine time.Duration) {
 	all, _ := os.ReadFile("/proc/stat")
 	line, _, _ := strings.Cut(string(all), "\n")
 	if fields := strings.Fields(line); len(fields) > 8 {
-		machine = sum(fields[1:4]) + sum(fields[6:8])
+		machine, stolen = sum(fields[1:4])+sum(fields[6:8]), sum(fields[8:9])
 	}
-	return process, machine
+	return process, machine, stolen
 }
 
 // during returns a context that ends after so long.
