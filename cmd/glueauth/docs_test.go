@@ -11,7 +11,7 @@ import (
 func TestDocumentsLeadToFilesThatExist(t *testing.T) {
 	t.Parallel()
 	link := regexp.MustCompile(`\]\(([^)#]+)`)
-	for _, document := range []string{"README.md", "docs/reading.md", "docs/switch-over.md"} {
+	for _, document := range []string{"README.md", "docs/gateways.md", "docs/operating.md", "docs/reading.md", "docs/switch-over.md"} {
 		path := filepath.Join("..", "..", document)
 		text, err := os.ReadFile(path)
 		if err != nil {
