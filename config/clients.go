@@ -106,8 +106,11 @@ func secretFromFile(at string, fields map[string]any, source string) (map[string
 		return nil, fmt.Errorf("%ssecret and %[1]ssecret_file (%s) are both given: keep one of them", at, source)
 	}
 	s := setting{key: at + secretFile, quoted: true}
-	path, err := s.text(raw)
-	var content string
+	text, err := s.text(raw)
+	var path, content string
+	if err == nil {
+		err = secretPath(&path)(text)
+	}
 	if err == nil {
 		content, err = readSecret(path)
 	}

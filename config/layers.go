@@ -146,6 +146,9 @@ func fileLayer(table []setting, path string) (map[string]value, error) {
 	given := map[string]value{}
 	parts, all := layer.KeyMap(), layer.All()
 	for _, key := range slices.Sorted(maps.Keys(all)) {
+		if known := above(keys, key); known != "" {
+			return nil, setting{key: known}.mistake(value{source: source}, errOneValue)
+		}
 		if err := undotted(parts[key]); err != nil {
 			return nil, fmt.Errorf("%s in %s %w", plain(key), source, err)
 		}
@@ -161,6 +164,16 @@ func fileLayer(table []setting, path string) (map[string]value, error) {
 		}
 	}
 	return given, nil
+}
+
+// above returns the setting that a key stands under as if that were a section. What stands there may be a secret.
+func above(keys []string, key string) string {
+	for _, known := range keys {
+		if known != clientsKey && strings.HasPrefix(key, known+".") {
+			return known
+		}
+	}
+	return ""
 }
 
 var errDocuments = errors.New("holds several YAML documents")

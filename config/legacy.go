@@ -18,7 +18,7 @@ const untilKey = "legacy.until"
 func legacySettings(c *Config) []setting {
 	return []setting{
 		{key: "legacy.encryption_key", secret: true, read: required("give the shop's key, or leave it out to take nothing over", secretText(&c.Legacy.EncryptionKey)), meaning: "the shop's encryption key: refresh tokens that the shop has issued (`def50200…`) are taken over at their next use; without it, they are refused"},
-		{key: "legacy.encryption_key_file", read: optional(path(&c.legacyKeyFile)), meaning: "file that holds `legacy.encryption_key` instead"},
+		{key: "legacy.encryption_key_file", read: optional(secretPath(&c.legacyKeyFile)), meaning: "file that holds `legacy.encryption_key` instead"},
 		{key: untilKey, read: optional(date(&c.Legacy.Until)), meaning: "day, or RFC 3339 time, from which nothing more is taken over, like `2027-01-31`; must be given where the shop's own table of refresh tokens is not asked"},
 	}
 }

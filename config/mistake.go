@@ -57,8 +57,10 @@ func (s setting) text(raw any) (string, error) {
 	if s.list {
 		return "", errors.New("must be a list of texts")
 	}
-	return "", errors.New("must be one value: write it on the line of its key, in quotes")
+	return "", errOneValue
 }
+
+var errOneValue = errors.New("must be one value: write it on the line of its key, in quotes")
 
 // joined is the form that a list has in the environment.
 func joined(items []any) (string, error) {
@@ -82,10 +84,19 @@ func (s setting) show(text string) string {
 
 // mistake is the one form of a message about a value.
 func (s setting) mistake(v value, reason error) error {
-	if text, ok := v.raw.(string); ok && !s.secret {
+	if text, ok := v.raw.(string); ok && !s.secret && (!s.nearSecret() || clearlyPath(text)) {
 		return fmt.Errorf("%s: %s (%s) %w", s.key, quote(text), v.source, reason)
 	}
 	return fmt.Errorf("%s (%s) %w", s.key, v.source, reason)
+}
+
+// nearSecret reports whether somebody may have given a secret in the place of its file's path.
+func (s setting) nearSecret() bool {
+	return strings.HasSuffix(s.key, "_file") || strings.HasPrefix(s.key, "tls.")
+}
+
+func clearlyPath(text string) bool {
+	return !strings.ContainsAny(text, "\r\n") && (strings.HasPrefix(text, "/") || strings.HasPrefix(text, "./") || strings.HasPrefix(text, "../"))
 }
 
 // checkListeners refuses two listeners on one address.

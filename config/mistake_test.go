@@ -16,7 +16,7 @@ func mistakes() []struct{ name, file, env, want string } {
 		{"empty unknown section", "lgo:\n", "", `unknown setting lgo in file FILE: did you mean log?`},
 		{"key with a dot", "log.level: debug\n", "", `log.level in file FILE has a dot in its name: write level indented under log`},
 		{"key for a section", "log: debug\n", "", `log in file FILE is a section: write its settings indented under it`},
-		{"section for a key", "listen: {port: 8080}\n", "", `unknown setting listen.port in file FILE: did you mean listen?`},
+		{"section for a key", "listen: {port: 8080}\n", "", `listen (file FILE) must be one value: write it on the line of its key, in quotes`},
 		{"unknown key with a line break", "\"a\\nb\": 1\n", "", `unknown setting "a\nb" in file FILE: did you mean data?`},
 		{"unknown variable", "", "GLUEAUTH_LISTN=:80", `unknown environment variable GLUEAUTH_LISTN: did you mean GLUEAUTH_LISTEN?`},
 		{"variable of a clients' list", "", "GLUEAUTH_CLIENTS=a", `GLUEAUTH_CLIENTS: clients cannot stand in the environment: list them under clients in the file of --config`},

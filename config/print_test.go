@@ -58,6 +58,14 @@ func TestNoMistakeShowsASecret(t *testing.T) {
 		"secret that broke its line":    "master_key: a: " + canary + "\n",
 		"list instead of client secret": "clients: [{id: a, secret: [" + canary + "]}]\n",
 		"two secrets":                   "clients: [{id: a, secret: " + canary + ", secret_file: f}]\n",
+		"mapping instead of a secret":   "admin_secret: {" + canary + ": x}\n",
+		"path instead of a secret":      "redis: {url: {a." + canary + ": {b: x}}}\n",
+		"secret for its file":           "admin_secret_file: " + canary + "\n",
+		"client secret for its file":    "clients: [{id: a, secret_file: " + canary + "}]\n",
+		"URL for its file":              "redis: {url_file: \"redis://:" + canary + "@h\"}\n",
+		"key for its file":              "tls: {cert: c, key: \"-----BEGIN PRIVATE KEY-----\\n" + canary + "\"}\n",
+		"key in one line":               "tls: {cert: c, key: -----BEGIN PRIVATE KEY-----__LINE__" + canary + "}\n",
+		"master key for its file":       "master_key_file: " + canary + "0123456789abcdefghijklmnopAAAA\n",
 		"two master keys":               "{master_key: " + canary + ", master_key_file: f}\n",
 	} {
 		t.Run(name, func(t *testing.T) {

@@ -1,6 +1,8 @@
 package config
 
 import (
+	"encoding/base64"
+	"encoding/hex"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -32,6 +34,28 @@ func path(to *string) reader {
 		*to = filepath.Clean(s)
 		return nil
 	}
+}
+
+// secretPath is path for the file of a secret. It refuses what can only be the secret itself.
+func secretPath(to *string) reader {
+	return func(s string) error {
+		if strings.Contains(s, "://") || strings.Contains(s, "-----BEGIN ") || strings.ContainsAny(s, "\r\n") || isKey(s) && !clearlyPath(s) {
+			return errors.New("must be the path of a file, and not what is to stand in it: write that into a file of its own")
+		}
+		return path(to)(s)
+	}
+}
+
+// isKey reports whether a text is 32 bytes in hexadecimal or base64.
+func isKey(s string) bool {
+	for _, decode := range []func(string) ([]byte, error){
+		hex.DecodeString, base64.StdEncoding.DecodeString, base64.RawStdEncoding.DecodeString, base64.URLEncoding.DecodeString, base64.RawURLEncoding.DecodeString,
+	} {
+		if key, err := decode(s); err == nil && len(key) == 32 {
+			return true
+		}
+	}
+	return false
 }
 
 func secretText(to *secret.Text) reader {

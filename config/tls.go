@@ -11,10 +11,10 @@ type TLS struct {
 
 func tlsSettings(c *Config) []setting {
 	return []setting{
-		{key: "tls.cert", read: optional(path(&c.TLS.Cert)), meaning: "PEM file of the listeners' certificate, its chain after it; with `tls.key` both listeners speak HTTPS, and follow the files"},
-		{key: "tls.key", read: optional(path(&c.TLS.Key)), meaning: "PEM file of its private key, which other users must not be able to read"},
-		{key: "tls.admin_cert", from: "tls.cert", read: optional(path(&c.TLS.AdminCert)), meaning: "another certificate for the management listener"},
-		{key: "tls.admin_key", from: "tls.key", read: optional(path(&c.TLS.AdminKey)), meaning: "its private key"},
+		{key: "tls.cert", read: optional(secretPath(&c.TLS.Cert)), meaning: "PEM file of the listeners' certificate, its chain after it; with `tls.key` both listeners speak HTTPS, and follow the files"},
+		{key: "tls.key", read: optional(secretPath(&c.TLS.Key)), meaning: "PEM file of its private key, which other users must not be able to read"},
+		{key: "tls.admin_cert", from: "tls.cert", read: optional(secretPath(&c.TLS.AdminCert)), meaning: "another certificate for the management listener"},
+		{key: "tls.admin_key", from: "tls.key", read: optional(secretPath(&c.TLS.AdminKey)), meaning: "its private key"},
 		{key: "tls.self_signed", flag: "tls-self-signed", builtin: "false", read: boolean(&c.TLS.SelfSigned), meaning: "for trials: HTTPS with a certificate of its own, new at each start"},
 	}
 }

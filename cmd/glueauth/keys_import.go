@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"strings"
 
 	"github.com/spf13/cobra"
 
@@ -99,6 +100,9 @@ func (p process) keyText(name string, setting secret.Text) (secret.Text, error) 
 		return setting, nil
 	case "-":
 	default:
+		if strings.Contains(name, "-----BEGIN ") {
+			return "", errors.New("a key is never an argument, which others can see: give the path of its file, or - and the key on standard input")
+		}
 		file, err := os.Open(name) //nolint:gosec // the operator names the file
 		if err != nil {
 			return "", fmt.Errorf("read the key: %w; correct the path or its permissions", err)

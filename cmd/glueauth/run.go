@@ -5,9 +5,11 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"regexp"
 	"strings"
 
 	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
 
 	"github.com/glueauth/glueauth/config"
 	"github.com/glueauth/glueauth/server"
@@ -61,7 +63,35 @@ func (p process) root() *cobra.Command {
 	root.SetErr(p.stderr)
 	config.Flags(root.PersistentFlags())
 	root.AddCommand(p.serveCommand(), p.customersCommand(), p.sessionsCommand(), p.keysCommand(), p.masterKeyCommand(), p.configCommand(), p.doctorCommand(), p.healthcheckCommand(), p.versionCommand())
+	root.SetFlagErrorFunc(func(_ *cobra.Command, err error) error { return withoutValue(err) })
+	withoutArguments(root)
 	return root
+}
+
+// withoutValue takes out of an error what stands behind a flag like -p: other programs take passwords there.
+func withoutValue(err error) error {
+	if e, ok := errors.AsType[*pflag.NotExistError](err); ok && e.GetSpecifiedShortnames() != "" {
+		return fmt.Errorf("unknown shorthand flag -%.1s", e.GetSpecifiedName())
+	}
+	return err
+}
+
+// withoutArguments has no command repeat what it does not take: it may be a secret whose flag was forgotten.
+func withoutArguments(cmd *cobra.Command) {
+	for _, c := range cmd.Commands() {
+		withoutArguments(c)
+	}
+	check := cmd.Args
+	if cmd.HasSubCommands() || check == nil {
+		return
+	}
+	cmd.Args = func(cmd *cobra.Command, args []string) error {
+		err := check(cmd, args)
+		if err != nil && len(args) > 0 {
+			return fmt.Errorf("%s takes fewer arguments than the %d that it was given: see %[1]s --help", cmd.CommandPath(), len(args))
+		}
+		return err
+	}
 }
 
 func (p process) serveCommand() *cobra.Command {
@@ -109,6 +139,9 @@ func (process) unknownCommand(cmd *cobra.Command, args []string) error {
 	cmd.SuggestionsMinimumDistance = 2
 	if near := cmd.SuggestionsFor(args[0]); len(near) > 0 {
 		return fmt.Errorf("unknown command %q for %s: did you mean %s?", args[0], cmd.CommandPath(), near[0])
+	}
+	if !regexp.MustCompile(`^[a-z][a-z-]{0,19}$`).MatchString(args[0]) { // a secret, perhaps
+		return fmt.Errorf("unknown command: see %s --help", cmd.CommandPath())
 	}
 	return fmt.Errorf("unknown command %q: see %s --help", args[0], cmd.CommandPath())
 }

@@ -152,6 +152,9 @@ func (p process) place(flag, text string) (place, error) {
 	if strings.Contains(text, "://") {
 		return place{url: secret.Text(text)}, nil
 	}
+	if _, err := os.Stat(text); err != nil && strings.Contains(text, "@") { // a URL with a password, most likely
+		return place{}, fmt.Errorf("%s is neither a folder nor a url: write the url of a Redis like redis://HOST:6379/0", flag)
+	}
 	path, err := filepath.Abs(text)
 	if err != nil {
 		return place{}, fmt.Errorf("find the working folder: %w", err)

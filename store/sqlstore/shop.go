@@ -196,7 +196,7 @@ func (s *Shop) find(ctx context.Context, what string, by statement, key any) (st
 	var c store.Customer
 	var uuid, password, company sql.NullString
 	var confirmed, blocked, anonymised yes
-	if err := rows.Scan(&c.ID, &c.Reference, &c.Email, &uuid, &password, &confirmed, &blocked, &anonymised, &company); err != nil {
+	if err := rows.Scan((*whole)(&c.ID), &c.Reference, &c.Email, &uuid, &password, &confirmed, &blocked, &anonymised, &company); err != nil {
 		return store.Customer{}, unavailable(what, err)
 	}
 	c.UUID, c.CompanyUser, c.PasswordHash = uuid.String, company.String, secret.Text(password.String)
@@ -210,6 +210,19 @@ func notThere(what string, key any, err error) error {
 		return fmt.Errorf("%s: %w", what, store.ErrNotFound)
 	}
 	return unavailable(what, err)
+}
+
+// whole reads a whole number of any database. Its error does not show what is none: it may be a password's hash.
+type whole int64
+
+// Scan implements [sql.Scanner].
+func (w *whole) Scan(value any) error {
+	var number sql.Null[int64]
+	if err := number.Scan(value); err != nil || !number.Valid {
+		return fmt.Errorf("not a whole number, but %T: return one", value)
+	}
+	*w = whole(number.V)
+	return nil
 }
 
 // yes reads a truth value of any database; NULL is no.

@@ -178,7 +178,7 @@ func checkRow(rows scannable) error {
 	if !rows.Next() {
 		return rows.Err()
 	}
-	var id int64
+	var id whole
 	var text string
 	var password any
 	var truth yes

@@ -154,6 +154,8 @@ func TestURLsOfShops(t *testing.T) {
 		"postgres://u:c4n4ry%@h/shop":                               "none of the forms",
 		"postgres://u:c4n4ry@h:5432":                                "none of the forms",
 		"postgres://u:c4n4ry@h/shop?sslrootcert=/not/there":         "/not/there",
+		"postgres://u:12/c4n4ry@h:5432/shop":                        "none of the forms",
+		"mysql://u:12/c4n4ry@h:3306/shop":                           "none of the forms",
 		"mysql://u:c4n4ry#@h/shop":                                  "none of the forms",
 		"mysql://u:c4n4ry%@h/shop":                                  "none of the forms",
 		"mysql://u:c4n4ry@h:3306/":                                  "none of the forms",

@@ -74,13 +74,14 @@ func testQueryRefusals(t *testing.T, s shopServer) {
 		"no privilege":       {"SELECT id, 'a' AS reference, 'a' AS email, NULL AS password_hash, TRUE AS confirmed, FALSE AS blocked FROM hidden", "grant SELECT"},
 		"an address is NULL": {with("locked AS", "FALSE AS"), "email is of another type"},
 		"an id in letters":   {with(append(good, "no AS", "'K1' AS")...), "id is of another type"},
+		"a secret for an id": {with(append(good, "no AS", "'hash-of-one' AS")...), "id is of another type"},
 		"an id of nothing":   {with(append(good, "no AS", "0 AS")...), "id must be a whole number"},
 		"a date for yes":     {with(append(good, "active AS", "CURRENT_TIMESTAMP AS")...), "confirmed is of another type"},
 		"yes in a word":      {with(append(good, "active AS", "'maybe' AS")...), "confirmed is of another type"},
 		"two for yes":        {with("mail AS", "'a' AS"), "blocked is of another type"},
 	} {
 		_, err := openShop(t, url, c.query)
-		if err == nil || !strings.Contains(err.Error(), "customers.query") || !strings.Contains(err.Error(), c.want) {
+		if err == nil || !strings.Contains(err.Error(), "customers.query") || !strings.Contains(err.Error(), c.want) || strings.Contains(err.Error(), "hash-of-one") {
 			t.Errorf("%s: %v, want %s", name, err, c.want)
 		}
 	}

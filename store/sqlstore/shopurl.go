@@ -53,7 +53,7 @@ func parsePostgres(text string) (shopAddress, error) {
 	if file, ok := errors.AsType[*fs.PathError](err); ok { // of a certificate
 		return shopAddress{}, fmt.Errorf("%w: correct the path, or let this user read it", file)
 	}
-	if err != nil || cfg.Database == "" || cfg.Host == "" || strings.Contains(text, "#") {
+	if err != nil || !isDatabase(cfg.Database) || cfg.Host == "" || strings.Contains(text, "#") {
 		return shopAddress{}, errShopForm
 	}
 	// In place of statements of its own, so that nothing stays behind on a connection that a pooler gives to others.
@@ -69,6 +69,9 @@ func parsePostgres(text string) (shopAddress, error) {
 		connector: &shopConnector{Connector: stdlib.GetConnector(*cfg)},
 	}, nil
 }
+
+// isDatabase reports whether a name can be a database's. One with an @ is the end of a password with a slash, which messages must not show.
+func isDatabase(name string) bool { return name != "" && !strings.Contains(name, "@") }
 
 func parseMySQL(text string) (shopAddress, error) {
 	u, err := url.Parse(text)
@@ -88,7 +91,7 @@ func parseMySQL(text string) (shopAddress, error) {
 	if err := mysqlParameters(cfg, u); err != nil {
 		return shopAddress{}, err
 	}
-	if cfg.DBName == "" || u.Hostname() == "" && cfg.Net == "tcp" {
+	if !isDatabase(cfg.DBName) || u.Hostname() == "" && cfg.Net == "tcp" {
 		return shopAddress{}, errShopForm
 	}
 	connector, err := mysql.NewConnector(cfg)
