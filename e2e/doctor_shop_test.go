@@ -93,7 +93,7 @@ func TestDoctorOfAShopOnMariaDB(t *testing.T) {
 	s.Do(t, s.name, "REVOKE DELETE ON spy_customer FROM doctor")
 
 	s.Do(t, s.name, "UPDATE spy_customer SET password = 'plain text'")
-	mustFind(t, s.examine(t, dir, ""), diagnosis{"passwords", "fail", "1 of the newest 1 cannot be verified", "ask for a new password"})
+	mustFind(t, s.examine(t, dir, ""), diagnosis{"passwords", "fail", "1 of 1 looked at cannot be verified", "ask for a new password"})
 	s.Do(t, s.name, "UPDATE spy_customer SET password = '"+dearHash+"'")
 
 	s.Do(t, "", "SET GLOBAL init_connect = 'SET timestamp = UNIX_TIMESTAMP(NOW(6)) - 10'") // not for the administrator

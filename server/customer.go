@@ -50,7 +50,7 @@ func (c *customers) verify(ctx context.Context, client *Client, r TokenRequest) 
 	}
 	hash, usable := customer.PasswordHash, verifiable(customer.PasswordHash)
 	if !usable {
-		hash = c.dummies.pick(name)
+		hash = c.dummies.pick(c.source.EmailKey(name))
 	}
 	flaw := c.flaw(customer, known, usable)
 	t := c.guesses.trial(client, r, customer, flaw == "", hash)
@@ -70,12 +70,12 @@ func (c *customers) verify(ctx context.Context, client *Client, r TokenRequest) 
 	return customer, nil
 }
 
-// lookUp finds a customer by his e-mail address. One whom a database finds that takes ß for ss is none: the limiter's counters, which do
-// not, would tell whom it knows.
+// lookUp finds a customer by his e-mail address. One whom a database finds that takes ß for ss or é for e is none: by what the limiter
+// counts and what an unknown name costs, which do not, it would tell whom it knows.
 func (c *customers) lookUp(ctx context.Context, name string) (customer store.Customer, known bool, err error) {
 	customer, err = c.source.ByEmail(ctx, name)
 	switch {
-	case errors.Is(err, store.ErrNotFound), err == nil && canonical(customer.Email) != canonical(name):
+	case errors.Is(err, store.ErrNotFound), err == nil && c.source.EmailKey(customer.Email) != c.source.EmailKey(name):
 		return store.Customer{}, false, nil
 	case err != nil:
 		return store.Customer{}, false, unavailable(err)

@@ -23,7 +23,7 @@ const (
 )
 
 // dummies gives unknown names a hash to be verified against, so that they take the time of known ones. Its cost is
-// picked for the name, by a keyed hash, out of the costs that the newest customers really have: the hash is a quantile of
+// picked for the name, by a keyed hash, out of the costs that customers really have, the newest and others: the hash is a quantile of
 // the sorted costs. So a name keeps its cost while customers come and go, but for the few at a border between two costs, and
 // all names together cost what customers cost.
 type dummies struct {
@@ -41,9 +41,9 @@ func newDummies(master *keys.Master) (*dummies, error) {
 	return d, nil
 }
 
-// refresh reads the costs of the newest customers.
+// refresh reads the costs of customers.
 func (d *dummies) refresh(ctx context.Context, source Customers) error {
-	hashes, err := source.NewestHashes(ctx, sampledHashes)
+	hashes, err := source.SampleHashes(ctx, sampledHashes)
 	if err != nil {
 		return fmt.Errorf("sample password costs: %w", err)
 	}
@@ -60,9 +60,11 @@ func (d *dummies) refresh(ctx context.Context, source Customers) error {
 	return nil
 }
 
-func (d *dummies) pick(name string) secret.Text {
+// pick returns the hash of a name that nobody has, by its e-mail key: of spellings by which a customer is found all cost the same, of
+// others each has a cost of its own, and so it must be where there is no customer.
+func (d *dummies) pick(emailKey string) secret.Text {
 	forms := *d.sample.Load()
-	quantile := binary.BigEndian.Uint64(keyed(d.key, []byte(canonical(name))))
+	quantile := binary.BigEndian.Uint64(keyed(d.key, []byte(emailKey)))
 	at, _ := bits.Mul64(quantile, uint64(len(forms)))
 	return secret.Text(forms[at])
 }

@@ -11,7 +11,9 @@ import (
 )
 
 // DummyHash returns what an unknown name is verified against.
-func (s *Server) DummyHash(name string) secret.Text { return s.customers.dummies.pick(name) }
+func (s *Server) DummyHash(name string) secret.Text {
+	return s.customers.dummies.pick(s.customers.source.EmailKey(name))
+}
 
 // LocalGuesses returns the counters of a server whose store is gone.
 func LocalGuesses(now func() time.Time) Guesses { return newLocalGuesses(now) }

@@ -89,8 +89,9 @@ func (g *guesses) trial(client *Client, r TokenRequest, customer store.Customer,
 	if welcome {
 		state = "welcome"
 	}
+	// The name is as it was sent: spellings are told apart here whether there is such a customer or not.
 	t.digest = flightKey(keyed(g.key, []byte(strings.Join([]string{
-		"trial", string(t.guess.Account[:]), network(r.Address), state, hash.Reveal(), r.Password.Reveal(),
+		"trial", *r.Username, network(r.Address), state, hash.Reveal(), r.Password.Reveal(),
 	}, "\x00"))))
 	return t
 }

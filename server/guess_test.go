@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"net/netip"
+	"slices"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -350,9 +351,27 @@ func TestTheReplicasOwnCountersAreBounded(t *testing.T) {
 	if err := guess(0); err != nil {
 		t.Errorf("who is there already: %v", err)
 	}
+	fullTakesNothing(t, counters, store.Guess{Limits: c.Guessing.Limits, Account: store.GuessKey{15: 1}, Address: store.GuessKey{7: 2}})
+	if err := guess(1); err != nil {
+		t.Errorf("whose address others came from: %v", err)
+	}
 	now = now.Add(time.Hour)
 	if err := guess(n); err != nil {
 		t.Errorf("when the first ones are forgotten: %v", err)
+	}
+}
+
+// fullTakesNothing : where there is a bucket of the address and no room for the pair and the account, none is taken.
+func fullTakesNothing(t *testing.T, counters server.Guesses, g store.Guess) {
+	t.Helper()
+	for range 100 {
+		if _, err := counters.ReserveGuess(t.Context(), g); !errors.Is(err, store.ErrUnavailable) {
+			t.Fatalf("a new account: %v", err)
+		}
+	}
+	g.Observe = true
+	if v, err := counters.ReserveGuess(t.Context(), g); err != nil || v != (store.GuessVerdict{}) {
+		t.Fatalf("observed: %+v, %v", v, err)
 	}
 }
 
@@ -415,11 +434,11 @@ func (h holding) ReserveGuess(ctx context.Context, g store.Guess) (store.GuessVe
 	return h.Guesses.ReserveGuess(ctx, g)
 }
 
-// collating finds customers as databases do that take ß for ss.
+// collating finds customers as databases do that take ß for ss and é for e.
 type collating struct{ server.Customers }
 
 func (c collating) ByEmail(ctx context.Context, email string) (store.Customer, error) {
-	return c.Customers.ByEmail(ctx, strings.ReplaceAll(email, "ß", "ss"))
+	return c.Customers.ByEmail(ctx, strings.NewReplacer("ß", "ss", "é", "e").Replace(email))
 }
 
 // TestADatabaseThatTakesOneLetterForAnotherTellsNobody : whoever fills the counter of one spelling could see by the other that
@@ -435,7 +454,25 @@ func TestADatabaseThatTakesOneLetterForAnotherTellsNobody(t *testing.T) {
 			t.Errorf("%s by the other spelling: %v", name, err)
 		}
 	}
-	if err := h.from("192.0.2.9", "jeßica@shop.example", demoPassword.Reveal()); server.CodeOf(err) != server.WrongCredentials {
-		t.Errorf("signed in by the other spelling: %v", err)
+	for _, name := range []string{"jeßica", "jéssica"} {
+		if err := h.from("192.0.2.9", name+"@shop.example", demoPassword.Reveal()); server.CodeOf(err) != server.WrongCredentials {
+			t.Errorf("signed in as %s: %v", name, err)
+		}
+	}
+}
+
+// TestTwoSpellingsOfAGuessTellNobody : a customer is found by one of them, and each is a guess of its own whether there is one or not.
+func TestTwoSpellingsOfAGuessTellNobody(t *testing.T) {
+	t.Parallel()
+	h := limitedShop(t)
+	want := slices.Concat(slices.Repeat([]server.Code{server.WrongCredentials}, 10), slices.Repeat([]server.Code{server.Limited}, 2))
+	for _, name := range []string{demoEmail, "nobody@shop.example"} {
+		var got []server.Code
+		for n := range 6 {
+			for _, spelling := range []string{name, " " + name} {
+				got = append(got, server.CodeOf(h.from(here, spelling, fmt.Sprint("wrong", n))))
+			}
+		}
+		same(t, name, want, got)
 	}
 }

@@ -37,10 +37,15 @@ func (l *localGuesses) ReserveGuess(_ context.Context, g store.Guess) (store.Gue
 	}
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	v, err := g.Reserve((*localCounts)(l), l.now())
-	if err != nil {
+	counts := localCounts{l, map[string]store.GuessCount{}}
+	v, err := g.Reserve(counts, l.now())
+	switch {
+	case errors.Is(err, errLocalFull) && g.Observe:
+		return store.GuessVerdict{}, nil // it refuses nobody
+	case err != nil:
 		return v, fmt.Errorf("%w: %w", store.ErrUnavailable, err)
 	}
+	maps.Copy(l.buckets, counts.kept)
 	return v, nil
 }
 
@@ -48,29 +53,37 @@ func (l *localGuesses) ReserveGuess(_ context.Context, g store.Guess) (store.Gue
 func (l *localGuesses) RefundGuess(_ context.Context, g store.Guess, taken store.GuessPlaces) error {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	return g.Refund((*localCounts)(l), taken) //nolint:wrapcheck // our own
+	return g.Refund(localCounts{l, l.buckets}, taken) //nolint:wrapcheck // our own
 }
 
-// localCounts are localGuesses to who holds their lock.
-type localCounts localGuesses
+// localCounts are localGuesses to who holds their lock, and what is to be kept.
+type localCounts struct {
+	*localGuesses
+	kept map[string]store.GuessCount
+}
 
 // Count implements [store.GuessCounts].
-func (l *localCounts) Count(name []byte) (store.GuessCount, error) {
+func (l localCounts) Count(name []byte) (store.GuessCount, error) {
 	return l.buckets[string(name)], nil
 }
 
 // Keep implements [store.GuessCounts].
-func (l *localCounts) Keep(name []byte, c store.GuessCount) error {
-	if _, there := l.buckets[string(name)]; !there && len(l.buckets) >= localBuckets {
-		now := l.now()
-		maps.DeleteFunc(l.buckets, func(_ string, c store.GuessCount) bool { return !c.Until().After(now) })
-		if len(l.buckets) >= localBuckets {
-			return errLocalFull
-		}
+func (l localCounts) Keep(name []byte, c store.GuessCount) error {
+	if _, there := l.buckets[string(name)]; !there && !l.hasRoom(len(l.kept)+1) {
+		return errLocalFull
 	}
-	l.buckets[string(name)] = c
+	l.kept[string(name)] = c
 	return nil
 }
 
+// hasRoom reports whether there is room for so many more, when those are forgotten whose time is over.
+func (l localCounts) hasRoom(more int) bool {
+	if len(l.buckets)+more > localBuckets {
+		now := l.now()
+		maps.DeleteFunc(l.buckets, func(_ string, c store.GuessCount) bool { return !c.Until().After(now) })
+	}
+	return len(l.buckets)+more <= localBuckets
+}
+
 // Knows implements [store.GuessCounts].
-func (*localCounts) Knows(store.Guess) (bool, error) { return false, nil }
+func (localCounts) Knows(store.Guess) (bool, error) { return false, nil }

@@ -144,3 +144,32 @@ func TestUnknownNamesKeepTheirCost(t *testing.T) {
 		t.Errorf("%d of 1000 names cost what half of the customers cost", cheaper)
 	}
 }
+
+// TestSpellingsOfUnknownNamesCostAsThoseOfKnownOnes : a customer is found by his address in any case, and by no other spelling: that costs what it costs by chance.
+func TestSpellingsOfUnknownNamesCostAsThoseOfKnownOnes(t *testing.T) {
+	t.Parallel()
+	h := newHarness(t)
+	for n, cost := range []string{"$2y$04$", "$2y$05$"} {
+		h.add(sqlstore.NewCustomer{
+			Reference: fmt.Sprintf("DE--%d", n), Email: fmt.Sprintf("c%d@b.example", n), Confirmed: true,
+			PasswordHash: secret.Text(cost + demoHash.Reveal()[len(cost):]),
+		})
+	}
+	if err := h.server.SampleCosts(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	alike := 0
+	for n := range 1000 {
+		name := fmt.Sprintf("nobody%d@b.example", n)
+		cost := h.server.DummyHash(name)
+		if h.server.DummyHash(strings.ToUpper(name)) != cost {
+			t.Fatalf("%s costs something else in upper case", name)
+		}
+		if h.server.DummyHash(" "+name) == cost {
+			alike++
+		}
+	}
+	if alike < 400 || alike > 600 {
+		t.Errorf("%d of 1000 names cost the same in another spelling, want half", alike)
+	}
+}

@@ -122,6 +122,22 @@ func TestAPoolThatBecomesSlowerSendsAwayAtOnce(t *testing.T) {
 	})
 }
 
+func TestGuessesAtOneAccountFromEverywhereMakeRoom(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		p := server.NewPool(1, 1)
+		p.Learn(time.Second)
+		for n := range 4 { // one is worked on, room for three
+			p.Go(t.Context(), fmt.Sprint("guess", n), fmt.Sprint("192.0.2.", n), "ann")
+			synctest.Wait()
+		}
+		p.Go(t.Context(), "bob", "192.0.2.9", "bob")
+		synctest.Wait()
+		same(t, "refused", []string{"guess3"}, p.Refused())
+		p.Wait()
+	})
+}
+
 func TestThePoolDropsWhomItCannotHelp(t *testing.T) {
 	t.Parallel()
 	refused := errors.New("not admitted")

@@ -121,13 +121,13 @@ func (l *place[J]) before(other *place[J]) bool {
 	}
 }
 
-// greediest returns who is to go when one is too many: the last to come of the account that holds the most places of the
-// address that holds the most.
+// greediest returns who is to go when one is too many: the last to come of the account that holds the most places, of the
+// addresses that hold the most.
 func (q *queue[J]) greediest() *place[J] {
 	greedy := q.places[len(q.places)-1]
 	for _, l := range slices.Backward(q.places) {
 		a, b := l.byAddress.waiting, greedy.byAddress.waiting
-		if a > b || l.byAddress == greedy.byAddress && l.byAccount.waiting > greedy.byAccount.waiting {
+		if a > b || a == b && l.byAccount.waiting > greedy.byAccount.waiting {
 			greedy = l
 		}
 	}

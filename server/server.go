@@ -28,8 +28,10 @@ type Customers interface {
 	ByEmail(ctx context.Context, email string) (store.Customer, error)
 	// ByID finds a customer by id.
 	ByID(ctx context.Context, id int64) (store.Customer, error)
-	// NewestHashes returns the password hashes of the n customers added last, without those who have none.
-	NewestHashes(ctx context.Context, n int) ([]secret.Text, error)
+	// EmailKey returns what all e-mail addresses by which ByEmail is meant to find the same customer have in common.
+	EmailKey(email string) string
+	// SampleHashes returns password hashes of up to n customers, the newest among them.
+	SampleHashes(ctx context.Context, n int) ([]secret.Text, error)
 }
 
 // Sessions keeps sessions. Each call is one atomic step; package store holds the contract.
@@ -163,7 +165,7 @@ func (c Config) complete() bool {
 // else the default client's.
 func (s *Server) Dialect(clientID string) Dialect { return s.clients.find(clientID).Dialect }
 
-// SampleCosts reads which password hashes the newest customers have, so that a sign-in with an unknown name takes the
+// SampleCosts reads which password hashes customers have, so that a sign-in with an unknown name takes the
 // time of one with a known name. Call it at start and from time to time.
 func (s *Server) SampleCosts(ctx context.Context) error {
 	return s.customers.dummies.refresh(ctx, s.customers.source)

@@ -17,7 +17,7 @@ import (
 //   - A full account bucket does not stop who comes from an address that the subject is known to use ([KnownAddresses]), or
 //     strangers could lock him out. Open, Adopt and Rotate note the address, each in its own step.
 //   - Keys are keyed hashes: no store learns a name or an address from them, and nobody can choose where they land.
-//   - What is lost with a crash may be a place that was to be given back, never one that was taken.
+//   - What is lost with a crash, or when a store answers too late, may be a place that was to be given back, never one that was taken.
 
 // GuessKey is a keyed hash of an account or of an address.
 type GuessKey [16]byte

@@ -87,13 +87,13 @@ func shopFailed(err error) finding {
 	return broken(customersCheck, remedy, "%s%s", seen, cause)
 }
 
-// checkPasswords looks at the formats and the costs of the newest hashes, each kind a finding.
+// checkPasswords looks at the formats and the costs of hashes, the newest among them, each kind a finding.
 func (d *doctor) checkPasswords(ctx context.Context, source interface {
-	NewestHashes(ctx context.Context, n int) ([]secret.Text, error)
+	SampleHashes(ctx context.Context, n int) ([]secret.Text, error)
 },
 ) (found []finding) {
 	const check = "passwords"
-	hashes, err := source.NewestHashes(ctx, sampleSize)
+	hashes, err := source.SampleHashes(ctx, sampleSize)
 	if err != nil {
 		return []finding{broken(check, "look into the log of the database", "%s", err)}
 	}
@@ -102,11 +102,11 @@ func (d *doctor) checkPasswords(ctx context.Context, source interface {
 	}
 	d.kinds = server.HashKinds(hashes)
 	for _, k := range d.kinds {
-		f := fine(check, "%d of the newest %d: %s", k.Count, len(hashes), k.Name)
+		f := fine(check, "%d of %d looked at: %s", k.Count, len(hashes), k.Name)
 		switch {
 		case k.Name == "":
 			f = risky(check, "have those customers ask for a new password; the shop must store bcrypt (cost 4 to 16), argon2i or argon2id",
-				"%d of the newest %d cannot be verified: those customers cannot sign in", k.Count, len(hashes))
+				"%d of %d looked at cannot be verified: those customers cannot sign in", k.Count, len(hashes))
 			if k.Count*100 > len(hashes)*brokenUnknowns {
 				f.Result = isBroken
 			}

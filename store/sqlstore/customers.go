@@ -47,6 +47,9 @@ func (c *Customers) ByEmail(ctx context.Context, email string) (store.Customer, 
 	return found("find customer by e-mail", c.read.QueryRowContext(ctx, selectCustomers+`WHERE email_key = ?`, emailKey(email)))
 }
 
+// EmailKey returns what the e-mail addresses by which ByEmail finds the same customer have in common.
+func (c *Customers) EmailKey(email string) string { return emailKey(email) }
+
 // ByID returns the customer with an id. No such customer is [store.ErrNotFound].
 func (c *Customers) ByID(ctx context.Context, id int64) (store.Customer, error) {
 	return found("find customer by id", c.read.QueryRowContext(ctx, selectCustomers+`WHERE id_customer = ?`, id))
@@ -58,28 +61,17 @@ func (c *Customers) ByReference(ctx context.Context, reference string) (store.Cu
 	return found("find customer by reference", c.read.QueryRowContext(ctx, selectCustomers+`WHERE customer_reference = ?`, reference))
 }
 
-// NewestHashes returns the password hashes of the n customers with the highest ids among those who have one, newest
-// first.
-func (c *Customers) NewestHashes(ctx context.Context, n int) ([]secret.Text, error) {
-	const what = "read newest password hashes"
-	rows, err := c.read.QueryContext(ctx,
-		`SELECT password FROM customers WHERE password IS NOT NULL ORDER BY id_customer DESC LIMIT ?`, max(n, 0))
-	if err != nil {
-		return nil, unavailable(what, err)
-	}
-	defer rows.Close() //nolint:errcheck // rows.Err has what there is to say
-	var hashes []secret.Text
-	for rows.Next() {
-		var hash string
-		if err := rows.Scan(&hash); err != nil {
-			return nil, unavailable(what, err)
-		}
-		hashes = append(hashes, secret.Text(hash))
-	}
-	if err := rows.Err(); err != nil {
-		return nil, unavailable(what, err)
-	}
-	return hashes, nil
+// SampleHashes returns password hashes of up to n customers who have one: half of the newest, and half from all over the others.
+func (c *Customers) SampleHashes(ctx context.Context, n int) ([]secret.Text, error) {
+	const hashes = `SELECT id_customer, password FROM customers WHERE password IS NOT NULL `
+	return sampler{
+		newest: func(n int) (*sql.Rows, error) {
+			return c.read.QueryContext(ctx, hashes+`ORDER BY id_customer DESC LIMIT ?`, n)
+		},
+		from: func(id int64, n int) (*sql.Rows, error) {
+			return c.read.QueryContext(ctx, hashes+`AND id_customer >= ? ORDER BY id_customer LIMIT ?`, id, n)
+		},
+	}.sample(n)
 }
 
 // Count returns how many customers there are.

@@ -210,7 +210,7 @@ func TestUnknownIDs(t *testing.T) {
 	}
 }
 
-func TestNewestHashes(t *testing.T) {
+func TestSampleHashes(t *testing.T) {
 	t.Parallel()
 	c, _ := open(t)
 	for i, hash := range []secret.Text{bcryptA, "", argon, "", bcryptB, ""} {
@@ -218,11 +218,29 @@ func TestNewestHashes(t *testing.T) {
 		n.PasswordHash = hash
 		add(t, c, n)
 	}
-	for n, want := range map[int][]secret.Text{-1: nil, 0: nil, 1: {bcryptB}, 2: {bcryptB, argon}, 9: {bcryptB, argon, bcryptA}} {
-		got, err := c.NewestHashes(t.Context(), n)
+	for n, want := range map[int][]secret.Text{-1: nil, 0: nil, 1: {bcryptB}, 2: {bcryptB, bcryptA}, 9: {bcryptB, argon, bcryptA}} {
+		got, err := c.SampleHashes(t.Context(), n)
 		if diff := cmp.Diff(want, got, plain()); err != nil || diff != "" {
 			t.Errorf("%d: %v\n%s", n, err, diff)
 		}
+	}
+}
+
+func TestASampleHasOldHashesToo(t *testing.T) {
+	t.Parallel()
+	c, _ := open(t)
+	for i := range 60 {
+		n := person(i)
+		n.PasswordHash = []secret.Text{bcryptA, argon, bcryptB}[i/20]
+		add(t, c, n)
+	}
+	got, err := c.SampleHashes(t.Context(), 32)
+	times := map[secret.Text]int{}
+	for _, hash := range got {
+		times[hash]++
+	}
+	if err != nil || len(got) > 32 || times[bcryptA] < 6 || times[argon] < 6 || times[bcryptB] < 16 {
+		t.Errorf("%d hashes, of each time %d, %d, %d, error %v", len(got), times[bcryptA], times[argon], times[bcryptB], err)
 	}
 }
 
@@ -296,7 +314,7 @@ func everyCall(ctx context.Context, c *sqlstore.Customers) map[string]error {
 	_, errs["ByEmail of nobody"] = c.ByEmail(ctx, "nobody")
 	_, errs["ByID"] = c.ByID(ctx, 1)
 	_, errs["ByReference"] = c.ByReference(ctx, "DE--21")
-	_, errs["NewestHashes"] = c.NewestHashes(ctx, 1)
+	_, errs["SampleHashes"] = c.SampleHashes(ctx, 1)
 	_, errs["Count"] = c.Count(ctx)
 	_, errs["Add"] = c.Add(ctx, person(1))
 	_, errs["Import"] = c.Import(ctx, people(1), false)

@@ -15,7 +15,21 @@ func (r relation) find(by condition) string {
 
 // newest takes the number of rows as its parameter.
 func (r relation) newest(d *dialect) string {
-	return "SELECT " + r.password + " FROM " + r.from + " WHERE " + r.password + " IS NOT NULL ORDER BY " + r.id + " DESC LIMIT " + d.parameter(1)
+	return r.hashes() + " ORDER BY " + r.id + " DESC LIMIT " + d.parameter(1)
+}
+
+// hashesFrom takes the lowest id and the number of rows.
+func (r relation) hashesFrom(d *dialect) string {
+	return r.hashes() + " AND " + r.id + " >= " + d.parameter(1) + " ORDER BY " + r.id + " LIMIT " + d.parameter(2)
+}
+
+func (r relation) hashes() string {
+	return "SELECT " + r.id + ", " + r.password + " FROM " + r.from + " WHERE " + r.password + " IS NOT NULL"
+}
+
+// padded tells in a row, if there is a customer, whether a space at the end of his address matters to the database.
+func (r relation) padded() string {
+	return "SELECT " + r.email + " = CONCAT(" + r.email + ", ' ') FROM " + r.from + " LIMIT 1"
 }
 
 // sprykerShop is which optional parts a shop has.

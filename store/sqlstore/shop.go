@@ -8,6 +8,7 @@ import (
 	"encoding/hex"
 	"errors"
 	"fmt"
+	"strings"
 	"time"
 
 	"github.com/glueauth/glueauth/config/secret"
@@ -42,7 +43,9 @@ type Shop struct {
 	findings []Finding
 	tokens   bool
 
-	byEmail, byID, byReference, newest statement
+	padded bool // e-mail addresses are compared without regard to spaces at their ends
+
+	byEmail, byID, byReference, newest, from statement
 }
 
 // Finding is something that a shop's database lacks or has too much of.
@@ -107,6 +110,7 @@ func (s *Shop) prepare(ctx context.Context, people relation) error {
 		{&s.byID, people.find(s.kind.sameID)},
 		{&s.byReference, people.find(s.kind.sameReference)},
 		{&s.newest, people.newest(s.kind)},
+		{&s.from, people.hashesFrom(s.kind)},
 	} {
 		var err error
 		if *p.to, err = s.statement(ctx, p.text); err != nil {
@@ -115,8 +119,8 @@ func (s *Shop) prepare(ctx context.Context, people relation) error {
 	}
 	_, err1 := s.ByEmail(ctx, "")
 	_, err2 := s.ByReference(ctx, "")
-	_, err3 := s.NewestHashes(ctx, 1)
-	for _, err := range []error{err1, err2, s.Ping(ctx), err3} {
+	_, err3 := s.SampleHashes(ctx, 2)
+	for _, err := range []error{err1, err2, s.Ping(ctx), err3, s.lookWhetherPadded(ctx, people)} {
 		if err != nil && !errors.Is(err, store.ErrNotFound) {
 			return fmt.Errorf("the customers cannot be looked up: %w", err)
 		}
@@ -139,6 +143,25 @@ func (s *Shop) ByEmail(ctx context.Context, email string) (store.Customer, error
 	return s.find(ctx, "find customer by e-mail", s.byEmail, email)
 }
 
+// EmailKey returns what the e-mail addresses by which a customer is meant to be found have in common: all but the case, and
+// spaces at the end where the database ignores them. A database may take more for the same, like letters with and without accents.
+func (s *Shop) EmailKey(email string) string {
+	if s.padded {
+		email = strings.TrimRight(email, " ")
+	}
+	return emailKey(email)
+}
+
+// lookWhetherPadded asks the database. One without customers says nothing yet.
+func (s *Shop) lookWhetherPadded(ctx context.Context, people relation) error {
+	var padded yes
+	err := s.db.QueryRowContext(ctx, people.padded()).Scan(&padded)
+	if s.padded = bool(padded); err == nil || errors.Is(err, sql.ErrNoRows) {
+		return nil
+	}
+	return unavailable("look how addresses are compared", err)
+}
+
 // ByID returns the customer with an id. No such customer is [store.ErrNotFound].
 func (s *Shop) ByID(ctx context.Context, id int64) (store.Customer, error) {
 	return s.find(ctx, "find customer by id", s.byID, id)
@@ -149,29 +172,14 @@ func (s *Shop) ByReference(ctx context.Context, reference string) (store.Custome
 	return s.find(ctx, "find customer by reference", s.byReference, reference)
 }
 
-// NewestHashes returns the password hashes of the n customers with the highest ids among those who have one, newest
-// first.
-func (s *Shop) NewestHashes(ctx context.Context, n int) ([]secret.Text, error) {
-	const what = "read newest password hashes"
+// SampleHashes returns password hashes of up to n customers who have one: half of the newest, and half from all over the others.
+func (s *Shop) SampleHashes(ctx context.Context, n int) ([]secret.Text, error) {
 	ctx, cancel := context.WithTimeout(ctx, sampleDeadline)
 	defer cancel()
-	rows, err := s.newest.query(ctx, max(n, 0))
-	if err != nil {
-		return nil, unavailable(what, err)
-	}
-	defer rows.Close() //nolint:errcheck // rows.Err has what there is to say
-	var hashes []secret.Text
-	for rows.Next() {
-		var hash string
-		if err := rows.Scan(&hash); err != nil {
-			return nil, unavailable(what, err)
-		}
-		hashes = append(hashes, secret.Text(hash))
-	}
-	if err := rows.Err(); err != nil {
-		return nil, unavailable(what, err)
-	}
-	return hashes, nil
+	return sampler{
+		newest: func(n int) (*sql.Rows, error) { return s.newest.query(ctx, n) },
+		from:   func(id int64, n int) (*sql.Rows, error) { return s.from.query(ctx, id, n) },
+	}.sample(n)
 }
 
 // Ping returns an error that wraps [store.ErrUnavailable] unless customers can be looked up now.
@@ -260,9 +268,9 @@ func (s *Shop) statement(ctx context.Context, text string) (statement, error) {
 	return statement{stmt: stmt}, nil
 }
 
-func (s statement) query(ctx context.Context, key any) (*sql.Rows, error) {
+func (s statement) query(ctx context.Context, keys ...any) (*sql.Rows, error) {
 	if s.stmt != nil {
-		return s.stmt.QueryContext(ctx, key)
+		return s.stmt.QueryContext(ctx, keys...)
 	}
-	return s.db.QueryContext(ctx, s.text, key)
+	return s.db.QueryContext(ctx, s.text, keys...)
 }

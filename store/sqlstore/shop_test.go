@@ -43,7 +43,8 @@ func TestShops(t *testing.T) {
 					"finding customers":              testFindingCustomers,
 					"what a customer is":             testShopCustomer,
 					"texts that no column can have":  testImpossibleTexts,
-					"newest hashes":                  testShopNewestHashes,
+					"a sample of hashes":             testShopSampleHashes,
+					"a sample has old hashes too":    testOlderHashes,
 					"one address in two spellings":   testTwoSpellings,
 					"what a shop lacks":              testFindings,
 					"what keeps it from starting":    testRefusals,
@@ -122,6 +123,12 @@ func testFindingCustomers(t *testing.T, s shopServer) {
 		}
 		got, err := shop.ByEmail(t.Context(), c.email)
 		wantFound(t, c.email, got, err, want)
+	}
+	if padded := shop.EmailKey("sonia@spryker.com  ") == shop.EmailKey("Sonia@spryker.COM"); padded == s.postgres {
+		t.Errorf("spaces at the end are nothing: %t", padded)
+	}
+	if shop.EmailKey(" a") == shop.EmailKey("a") || shop.EmailKey("\u00e9") == shop.EmailKey("e") {
+		t.Error("addresses have one key that are not meant to be the same")
 	}
 	for id, want := range map[int64]int64{21: 21, 22: 22, 0: 0, -1: 0, 1 << 31: 0, 1<<63 - 1: 0, -1 << 63: 0} {
 		got, err := shop.ByID(t.Context(), id)
@@ -202,15 +209,35 @@ func testImpossibleTexts(t *testing.T, s shopServer) {
 	}
 }
 
-func testShopNewestHashes(t *testing.T, s shopServer) {
+func testShopSampleHashes(t *testing.T, s shopServer) {
 	t.Helper()
 	url := s.Shop(t, "newest")
 	s.Do(t, "newest", insertCustomer+"(1, 'a', 'a', 'one', NULL, NULL, NULL), (3, 'c', 'c', 'three', NULL, NULL, NULL), (2, 'b', 'b', NULL, NULL, NULL, NULL)")
 	shop := mustOpenShop(t, url, "")
 	for n, want := range map[int][]secret.Text{-1: nil, 0: nil, 1: {"three"}, 2: {"three", "one"}, 1000: {"three", "one"}} {
-		if got, err := shop.NewestHashes(t.Context(), n); err != nil || !slices.Equal(got, want) {
+		if got, err := shop.SampleHashes(t.Context(), n); err != nil || !slices.Equal(got, want) {
 			t.Errorf("%d: %d hashes, error %v, want %d", n, len(got), err, len(want))
 		}
+	}
+}
+
+// testOlderHashes : of customers who came while hashes cost less there are some in a sample, wherever their ids begin.
+func testOlderHashes(t *testing.T, s shopServer) {
+	t.Helper()
+	url := s.Shop(t, "older")
+	var rows []string
+	for n := range 300 {
+		era := []string{"first", "second", "third"}[n/100]
+		rows = append(rows, fmt.Sprintf("(%d, 'r%d', 'e%d', '%s', NULL, NULL, NULL)", 1_000_000+n, n, n, era))
+	}
+	s.Do(t, "older", insertCustomer+strings.Join(rows, ", "))
+	got, err := mustOpenShop(t, url, "").SampleHashes(t.Context(), 64)
+	eras := map[secret.Text]int{}
+	for _, hash := range got {
+		eras[hash]++
+	}
+	if err != nil || len(got) > 64 || eras["first"] < 8 || eras["second"] < 8 || eras["third"] < 32 {
+		t.Errorf("%d hashes, %v of each time, error %v", len(got), eras, err)
 	}
 }
 
@@ -287,7 +314,7 @@ func testOutage(t *testing.T, s shopServer) {
 		if err := shop.Ping(t.Context()); !errors.Is(err, store.ErrUnavailable) {
 			t.Errorf("%s: ping: %v, want unavailable", name, err)
 		}
-		if _, err := shop.NewestHashes(t.Context(), 1); name == "stopped" && !errors.Is(err, store.ErrUnavailable) {
+		if _, err := shop.SampleHashes(t.Context(), 1); name == "stopped" && !errors.Is(err, store.ErrUnavailable) {
 			t.Errorf("%s: newest hashes: %v, want unavailable", name, err)
 		}
 		fault.end()

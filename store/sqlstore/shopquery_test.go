@@ -45,7 +45,7 @@ func testQuery(t *testing.T, s shopServer) {
 				t.Errorf("%s: %s: %v (-want +got):\n%s", name, email, errors.Join(err1, err2, err3), diff)
 			}
 		}
-		if hashes, err := shop.NewestHashes(t.Context(), 1); err != nil || len(hashes) != 1 || hashes[0] != "hash" {
+		if hashes, err := shop.SampleHashes(t.Context(), 1); err != nil || len(hashes) != 1 || hashes[0] != "hash" {
 			t.Errorf("%s: %d hashes, error %v", name, len(hashes), err)
 		}
 		if shop.KeepsTokens() || len(shop.Findings()) > 0 {
