@@ -159,6 +159,11 @@ func (w *world) serve(number int, people server.Customers, sessions keeper) {
 			TokenType:    "JWT", Subject: server.SubjectGlue,
 		}},
 		Customers: people, Sessions: sessions, Guesses: sessions, Keys: w.rings[number], Master: master, Refresh: w.refresh,
+		Guessing: server.Guessing{Limits: store.GuessLimits{ // as built in
+			Pair:    store.GuessLimit{Most: 10, Window: 10 * time.Minute, Lock: 5 * time.Minute},
+			Account: store.GuessLimit{Most: 100, Window: time.Hour},
+			Address: store.GuessLimit{Most: 300, Window: 10 * time.Minute},
+		}},
 		PasswordWorkers: 2, Now: now, Random: rand.Reader,
 		Event: func(ctx context.Context, e server.Event) {
 			count(ctx, e)
