@@ -282,6 +282,35 @@ func TestGreedyRequestsAreCutShort(t *testing.T) {
 	flat()
 }
 
+// A client that waits to be asked for a body, or is never going to send it, must not wait for the answer until the time for bodies is over.
+func TestABodyThatNobodyWantsIsNotWaitedFor(t *testing.T) {
+	t.Parallel()
+	p := start(t, t.TempDir())
+	for _, fields := range []string{"Content-Length: 10\r\nExpect: 100-continue", "Content-Length: 1000000000"} {
+		for request, status := range map[string]string{
+			"POST /nowhere HTTP/1.1\r\nContent-Type: application/x-www-form-urlencoded": "404",
+			"PUT /token HTTP/1.1\r\nContent-Type: application/x-www-form-urlencoded":    "405",
+			"POST /token HTTP/1.1\r\nContent-Encoding: gzip":                            "400",
+		} {
+			conn, err := net.Dial("tcp", strings.TrimPrefix(p.public, "http://"))
+			if err != nil {
+				t.Fatal(err)
+			}
+			begun := time.Now()
+			_ = conn.SetDeadline(begun.Add(30 * time.Second))
+			_, err = io.WriteString(conn, request+"\r\nHost: localhost\r\n"+fields+"\r\n\r\n")
+			line := make([]byte, len("HTTP/1.1 200"))
+			if _, e := io.ReadFull(conn, line); err != nil || e != nil || string(line) != "HTTP/1.1 "+status {
+				t.Errorf("%q with %q: %q %v %v, want %s", request, fields, line, err, e, status)
+			}
+			if took := time.Since(begun); took > 5*time.Second {
+				t.Errorf("%q with %q was answered after %s", request, fields, took)
+			}
+			_ = conn.Close()
+		}
+	}
+}
+
 // askFrom posts from an address of this machine, with all headers that say something else, and demands success.
 func (p *process) askFrom(t *testing.T, from, forwarded, id, path, body string) {
 	t.Helper()

@@ -21,7 +21,7 @@ func HTTPServer(address string, h http.Handler, logger *slog.Logger) *http.Serve
 		IdleTimeout:       60 * time.Second,
 		MaxHeaderBytes:    16 << 10,
 		HTTP2: &http.HTTP2Config{
-			MaxConcurrentStreams:          100, // the least that RFC 9113 §6.5.2 recommends
+			MaxConcurrentStreams:          16, // each that hangs costs up to 20 KiB for as long as the deadlines allow
 			MaxReceiveBufferPerConnection: 4 * maxBody,
 			MaxReceiveBufferPerStream:     maxBody,
 			WriteByteTimeout:              10 * time.Second,

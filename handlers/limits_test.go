@@ -93,7 +93,7 @@ func TestEachLimitOfTheServerIsSet(t *testing.T) {
 		s.WriteTimeout != 30*time.Second || s.IdleTimeout != time.Minute || s.MaxHeaderBytes != 16<<10 || s.ErrorLog == nil {
 		t.Errorf("%+v", s)
 	}
-	if h := s.HTTP2; h.MaxConcurrentStreams != 100 || h.MaxReceiveBufferPerConnection != 256<<10 || h.MaxReceiveBufferPerStream != 64<<10 || h.WriteByteTimeout != 10*time.Second {
+	if h := s.HTTP2; h.MaxConcurrentStreams != 16 || h.MaxReceiveBufferPerConnection != 256<<10 || h.MaxReceiveBufferPerStream != 64<<10 || h.WriteByteTimeout != 10*time.Second {
 		t.Errorf("%+v", h)
 	}
 }

@@ -18,6 +18,9 @@ const rememberedTokens = 1024
 // takes a tenth of one core.
 const mostRest = 9
 
+// errBroken is what became of a token whose reading panicked: others may try.
+var errBroken = errors.New("reading a shop's token broke off")
+
 // shopReader reads the refresh tokens of a shop. The 100,000 rounds that each of them costs run in a pool of their own with
 // one worker, once for each token.
 type shopReader struct {
@@ -83,8 +86,9 @@ func (r *shopReader) read(ctx context.Context, text secret.Text, from netip.Addr
 	for {
 		reading, mine := r.claim(sum)
 		if mine {
+			reading.err = errBroken
+			defer r.finish(sum, reading)
 			r.work(ctx, &unread{text, reading}, from)
-			r.finish(sum, reading)
 			return reading.token, reading.err
 		}
 		select {

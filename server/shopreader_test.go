@@ -105,6 +105,46 @@ func TestOneTokenIsReadOnceByAllWhoPresentItAtTheSameTime(t *testing.T) {
 	}
 }
 
+func TestATokenWhoseReadingPanickedIsReadAgain(t *testing.T) {
+	t.Parallel()
+	h := succession(t)
+	token := h.held(1)
+	begun, fail := make(chan struct{}), make(chan struct{})
+	var calls atomic.Int64
+	h.server.OnShopKey(func([]byte) ([]byte, error) {
+		if calls.Add(1) == 1 {
+			close(begun)
+			<-fail
+			panic("no key")
+		}
+		return []byte(strings.Repeat("\x07", 32)), nil
+	})
+	panicked := make(chan any)
+	go func() {
+		defer func() { panicked <- recover() }()
+		_, _ = h.refresh(token)
+	}()
+	<-begun
+	ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
+	defer cancel()
+	waits := make(chan error)
+	go func() {
+		_, err := h.server.Token(ctx, server.TokenRequest{GrantType: "refresh_token", RefreshToken: &token})
+		waits <- err
+	}()
+	close(fail)
+	if value := <-panicked; value == nil {
+		t.Error("the panic was swallowed")
+	}
+	if err := <-waits; err != nil {
+		t.Fatalf("who waited for it: %v", err)
+	}
+	h.mustRefresh(token)
+	if n := calls.Load(); n != 2 {
+		t.Errorf("read %d times, want 2", n)
+	}
+}
+
 func TestWhoeverIsLeftReadsTheTokenOfOneWhoHasGone(t *testing.T) {
 	t.Parallel()
 	h := succession(t)

@@ -13,18 +13,29 @@ func (g *Gate) watch(next http.Handler) http.Handler {
 			next.ServeHTTP(w, r)
 			return
 		}
-		if h.mustLeave() {
+		leaves := h.mustLeave()
+		if leaves {
 			w.Header().Set("Connection", "close") // net/http says goodbye over HTTP/2, too
 		}
 		b := &arriving{ReadCloser: r.Body, held: h}
-		if r.ContentLength == 0 { // over HTTP/2 there is a body all the same
+		if bodyless(r) {
 			b.whole()
 		} else {
+			r = r.WithContext(r.Context()) // net/http must find its own body in its own request
 			r.Body = b
 		}
 		defer b.answered()
 		next.ServeHTTP(w, r)
+		if leaves && r.Context().Err() == nil { // an answer that is not waited for may not be sent
+			h.wasTold()
+		}
 	})
+}
+
+// bodyless reports whether all of a request has come with its header. Over HTTP/2, one that announces a length of 0, or one that
+// cannot be read, may still be without its end.
+func bodyless(r *http.Request) bool {
+	return r.ContentLength == 0 && (r.ProtoMajor == 1 || r.Header["Content-Length"] == nil)
 }
 
 // arriving is a request's body.
@@ -62,9 +73,17 @@ func (h *held) mustLeave() bool {
 	return h.leaving
 }
 
+func (h *held) wasTold() {
+	h.gate.mu.Lock()
+	defer h.gate.mu.Unlock()
+	h.told = true
+}
+
 func (h *held) work(more int) {
 	h.gate.mu.Lock()
 	defer h.gate.mu.Unlock()
 	h.working += more
-	h.since = h.gate.o.Now()
+	if !h.leaving || min(h.working, h.working-more) == 0 { // or one request after the other would keep it
+		h.since = h.gate.o.Now()
+	}
 }

@@ -1,7 +1,6 @@
 package transport
 
 import (
-	"cmp"
 	"context"
 	"crypto/tls"
 	"maps"
@@ -23,14 +22,18 @@ const (
 	batch = 16
 	// moment is what every connection has to send its next bytes and to get them read by a server that is busy.
 	moment = time.Second
-	pause  = 10 * time.Millisecond
+	// farewell is what a client has to take the answer that tells it to leave. Over HTTP/2, net/http takes no request after that
+	// and closes a second later.
+	farewell = moment / 10
+	pause    = moment / 20 // between two looks at all connections: at 10,000 each takes 3 ms
 )
 
 // Gate is a listener that never has more than a number of connections open, and lets everybody in nevertheless: for a new one, those
 // are closed at which the server waits for the client. First those of the sources that have most of them, the oldest first; among
 // the modest, those that have used up most of the time that they have to send a whole request, or to begin the next one. Each has a
 // moment at least, and while there is none that has had it, those who come wait, and a few of those who keep asking are told to leave
-// with their next answer: to close theirs meanwhile could lose a request that is on its way. One whose request has arrived and is
+// with their next answer: to close theirs meanwhile could lose a request that is on its way. Nothing that they send after it is
+// served, and they go as soon as they have it, unless another request of theirs is under way. One whose request has arrived and is
 // worked on stays, unless that takes longer than a request may, and so do those of proxies. One source cannot have more than a
 // quarter of all, and is turned away beyond that. Others are only when nothing can be closed.
 type Gate struct {
@@ -100,6 +103,7 @@ type held struct {
 	since   time.Time      // of both
 	came    time.Time
 	leaving bool // with its next answer
+	told    bool // so, by that
 }
 
 // heldKey is where a request's context has its connection.
@@ -113,9 +117,9 @@ func (h *held) Close() error {
 	return h.Conn.Close() //nolint:wrapcheck // transparent
 }
 
-// admit lets a connection in, if it can. It waits for a moment where that helps.
+// admit lets a connection in, if it can. It waits for two moments where that helps.
 func (g *Gate) admit(h *held) bool {
-	for range moment/pause + 2 { // until after the moment of those who came just now
+	for range 2*moment/pause + 2 { // until those who keep asking have asked once more, and had a moment after that
 		switch g.try(h) {
 		case isIn:
 			return true
@@ -173,79 +177,6 @@ func (g *Gate) try(h *held) verdict {
 	h.came = h.since
 	g.open++
 	return isIn
-}
-
-// candidate is a connection that may have to leave.
-type candidate struct {
-	*held
-	used   float64 // of its time
-	excess int     // how far beyond modest its source is with it
-}
-
-// choose picks connections that must leave, up to n of those that are nearest to it, and forgets them.
-func (g *Gate) choose(among []map[*held]struct{}, n int) []*held {
-	now := g.o.Now()
-	list := rank(among, func(h *held) (float64, bool) { return g.used(h, now) })
-	var leave []*held
-	for _, c := range list[:min(n, len(list))] {
-		if first := list[0]; c.excess < first.excess || c.used < first.used/2 {
-			break // one place is enough: those who are much better off stay
-		}
-		leave = append(leave, c.held)
-		g.forget(c.held)
-		g.cut++
-	}
-	return leave
-}
-
-// askToLeave has up to n connections closed with the answer to their next request. Without it, those who ask again and again
-// within a moment would hold all connections.
-func (g *Gate) askToLeave(among []map[*held]struct{}, n int) {
-	now := g.o.Now()
-	list := rank(among, func(h *held) (float64, bool) {
-		if h.leaving {
-			n--
-		}
-		here := now.Sub(h.came)
-		return here.Seconds(), !h.trusted && !h.leaving && here >= moment && (h.state == http.StateIdle || h.working > 0)
-	})
-	for _, c := range list[:max(0, min(n, len(list)))] {
-		c.leaving = true
-	}
-}
-
-// rank lists those that may be chosen: whose source has most of them first, and then who has used most.
-func rank(among []map[*held]struct{}, used func(*held) (part float64, may bool)) []candidate {
-	var list []candidate
-	for _, of := range among {
-		for h := range of {
-			if part, may := used(h); may {
-				list = append(list, candidate{h, part, 0})
-			}
-		}
-	}
-	slices.SortFunc(list, func(a, b candidate) int { return b.since.Compare(a.since) })
-	seen := map[netip.Prefix]int{}
-	for i := range list { // the newest first
-		list[i].excess = seen[list[i].source] / modest
-		seen[list[i].source]++
-	}
-	slices.SortFunc(list, func(a, b candidate) int {
-		return cmp.Or(cmp.Compare(b.excess, a.excess), cmp.Compare(b.used, a.used))
-	})
-	return list
-}
-
-// used returns the part of its time that a connection has used up, and whether it may be closed for others.
-func (g *Gate) used(h *held, now time.Time) (part float64, may bool) {
-	since, limit := now.Sub(h.since), g.server.ReadTimeout
-	if h.state == http.StateActive && h.working > 0 {
-		return 1, !h.trusted && since >= limit/2
-	}
-	if h.state == http.StateIdle {
-		limit = g.server.IdleTimeout
-	}
-	return float64(since) / float64(limit), !h.trusted && since >= moment
 }
 
 // forget gives a connection's place back, if it has one still.
