@@ -6,6 +6,7 @@ import (
 	"io"
 	"maps"
 	"os"
+	"path/filepath"
 	"slices"
 	"strings"
 	"time"
@@ -39,7 +40,7 @@ func (c *Config) readClients(v value, claims []string) error {
 	}
 	list, ok := v.raw.([]any)
 	if !ok || len(list) == 0 {
-		return fmt.Errorf("clients (%s) must be a list of at least one client: write \"- id: frontend\" under it, or leave it out", v.source)
+		return noClientList(v.source)
 	}
 	seen := map[string]bool{}
 	for i, item := range list {
@@ -58,6 +59,10 @@ func (c *Config) readClients(v value, claims []string) error {
 		c.Clients = append(c.Clients, client)
 	}
 	return nil
+}
+
+func noClientList(source string) error {
+	return fmt.Errorf("clients (%s) must be a list of at least one client: write \"- id: frontend\" under it, or leave it out", source)
 }
 
 func (c *Config) readClient(client *Client, at string, fields map[string]any, source string, claims []string) error {
@@ -88,6 +93,10 @@ func (c *Config) readClient(client *Client, at string, fields map[string]any, so
 		}
 		c.entries = append(c.entries, e)
 	}
+	const lifetime = "refresh_lifetime"
+	if err := c.outlasts(value{raw: fields[lifetime], source: source}, at+lifetime, at+"refresh_max_lifetime", client.RefreshLifetime, client.RefreshMax); err != nil {
+		return err
+	}
 	if client.Introspect && client.Secret == "" {
 		return fmt.Errorf("%sintrospect is true (%s), but the client has no secret: give it one, or leave introspect out", at, source)
 	}
@@ -112,7 +121,7 @@ func secretFromFile(at string, fields map[string]any, source string) (map[string
 		err = secretPath(&path)(text)
 	}
 	if err == nil {
-		content, err = readSecret(path)
+		content, err = readSecret(path, "write the secret into it, or leave it out for a public client")
 	}
 	if err != nil {
 		return nil, s.mistake(value{raw: raw, source: source}, err)
@@ -123,12 +132,12 @@ func secretFromFile(at string, fields map[string]any, source string) (map[string
 	return fields, nil
 }
 
-// readSecret returns the content of a file without its last line break.
-func readSecret(path string) (string, error) {
+// readSecret returns the content of a file without its last line break. The remedy is for an empty one.
+func readSecret(path, remedy string) (string, error) {
 	const most = 4096
 	f, err := os.Open(path) //nolint:gosec // G304: the operator names the file.
 	if err != nil {
-		return "", fmt.Errorf("cannot be read: %w; correct the path or its permissions", cause(err))
+		return "", fmt.Errorf("cannot be read: %w; correct the path or its permissions%s", cause(err), counted(path))
 	}
 	defer f.Close() //nolint:errcheck // It is only read.
 	content, err := io.ReadAll(io.LimitReader(f, most+1))
@@ -140,9 +149,18 @@ func readSecret(path string) (string, error) {
 	case len(content) > most:
 		return "", fmt.Errorf("is longer than %d bytes: it must hold the secret alone", most)
 	case text == "":
-		return "", errors.New("is empty: write the secret into it, or leave it out for a public client")
+		return "", errors.New("is empty: " + remedy)
 	}
 	return text, nil
+}
+
+// counted says where a relative path begins. The path itself may be the secret, in the wrong place.
+func counted(path string) string {
+	folder, err := os.Getwd()
+	if filepath.IsAbs(path) || err != nil {
+		return ""
+	}
+	return "; a relative path counts from the working directory (" + plain(folder) + "), not from the configuration file"
 }
 
 // visible reads text of VSCHAR (RFC 6749 appendix A.1).

@@ -160,7 +160,7 @@ func Load(flags *pflag.FlagSet, environ, claims []string) (*Config, error) {
 // complete fills in what hangs on other settings, and looks at what must fit together.
 func (c *Config) complete(given map[string]value) error {
 	for _, step := range []func(map[string]value) error{
-		c.checkListeners, c.readTLS, c.readMasterKey, c.checkRotation, c.readStores, c.readAdminSecret, c.readCustomers, c.readLegacy,
+		c.checkListeners, c.readTLS, c.readMasterKey, c.checkRotation, c.checkRefresh, c.readStores, c.readAdminSecret, c.readCustomers, c.readLegacy,
 	} {
 		if err := step(given); err != nil {
 			return err
@@ -237,7 +237,7 @@ func fromFile(given map[string]value, key, fileKey, path string, read reader) er
 	if err := notBoth(given, key, fileKey); err != nil || path == "" {
 		return err
 	}
-	text, err := readSecret(path)
+	text, err := readSecret(path, fmt.Sprintf("write %s into it, or leave %s out", key, fileKey))
 	if err == nil {
 		err = read(text)
 	}

@@ -15,7 +15,7 @@ type HTTP struct {
 
 func httpSettings(c *Config) []setting {
 	return []setting{
-		{key: "http.max_connections", builtin: "10000", read: count(&c.HTTP.MaxConnections, 64, 1_000_000), meaning: "open connections of the public listener, a quarter of them from one address; beyond that those that only wait are closed first"},
+		{key: "http.max_connections", builtin: "10000", read: count(&c.HTTP.MaxConnections, 64, 1_000_000), meaning: "open connections of the public listener, 64 or more, a quarter of them from one address; beyond that those that only wait are closed first"},
 		{key: "trusted_proxies", list: true, read: networks(&c.HTTP.TrustedProxies), meaning: "addresses and networks of the proxies in front, like `10.0.0.0/8`: what they say in `X-Forwarded-For` counts as the customer's address; comma-separated or a YAML list"},
 	}
 }

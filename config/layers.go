@@ -146,8 +146,8 @@ func fileLayer(table []setting, path string) (map[string]value, error) {
 	given := map[string]value{}
 	parts, all := layer.KeyMap(), layer.All()
 	for _, key := range slices.Sorted(maps.Keys(all)) {
-		if known := above(keys, key); known != "" {
-			return nil, setting{key: known}.mistake(value{source: source}, errOneValue)
+		if err := notUnder(keys, key, source); err != nil {
+			return nil, err
 		}
 		if err := undotted(parts[key]); err != nil {
 			return nil, fmt.Errorf("%s in %s %w", plain(key), source, err)
@@ -166,14 +166,18 @@ func fileLayer(table []setting, path string) (map[string]value, error) {
 	return given, nil
 }
 
-// above returns the setting that a key stands under as if that were a section. What stands there may be a secret.
-func above(keys []string, key string) string {
+// notUnder refuses a key that stands under a setting as if that were a section. It may be a secret.
+func notUnder(keys []string, key, source string) error {
 	for _, known := range keys {
-		if known != clientsKey && strings.HasPrefix(key, known+".") {
-			return known
+		switch {
+		case !strings.HasPrefix(key, known+"."):
+		case known == clientsKey:
+			return noClientList(source)
+		default:
+			return setting{key: known}.mistake(value{source: source}, errOneValue)
 		}
 	}
-	return ""
+	return nil
 }
 
 var errDocuments = errors.New("holds several YAML documents")
@@ -191,7 +195,13 @@ func (p oneDocument) Unmarshal(b []byte) (map[string]any, error) {
 		content := bytes.TrimSpace(line)
 		begun = begun || marker || len(content) > 0 && content[0] != '#' && content[0] != '%'
 	}
-	return p.YAML.Unmarshal(b)
+	settings, err := p.YAML.Unmarshal(b)
+	if err != nil && line(err) == "" {
+		if _, below := p.YAML.Unmarshal(append([]byte("\n"), b...)); line(below) != "" { // the parser names no line where it is the first
+			return nil, fmt.Errorf("line 1: %w", err)
+		}
+	}
+	return settings, err //nolint:wrapcheck // the parser's own
 }
 
 // fileNames returns the keys that may stand in the file, and the names of the sections that they stand in.
@@ -224,7 +234,7 @@ func empty(raw any) bool {
 
 // line returns " (line N)" when a YAML error names one. The rest of such an error may quote a value, which may be secret.
 func line(err error) string {
-	if n := regexp.MustCompile(`line \d+`).FindString(err.Error()); n != "" {
+	if n := regexp.MustCompile(`line \d+`).FindString(fmt.Sprint(err)); n != "" {
 		return " (" + n + ")"
 	}
 	return ""

@@ -121,6 +121,21 @@ func (c *Config) checkRotation(given map[string]value) error {
 	return setting{key: key}.mistake(given[key], fmt.Errorf("is too short beside keys.jwks_cache: write %s or more, or 0s for never", least))
 }
 
+// checkRefresh refuses a lifetime of refresh tokens that goes beyond the end of their session.
+func (c *Config) checkRefresh(given map[string]value) error {
+	const key = "refresh.lifetime"
+	return c.outlasts(given[key], key, "refresh.max_lifetime", c.Refresh.Lifetime, c.Refresh.MaxLifetime)
+}
+
+// outlasts refuses a given period that is longer than most; one that nobody has given only goes as far as it can.
+func (c *Config) outlasts(given value, key, mostKey string, p, most Period) error {
+	start := time.Date(2000, time.January, 1, 0, 0, 0, 0, time.UTC)
+	if given.raw == nil || !p.After(start).After(most.After(start)) {
+		return nil
+	}
+	return setting{key: key}.mistake(given, fmt.Errorf("is longer than %s (%s), which ends the session: write a shorter one, or raise that", mostKey, c.entry(mostKey).value))
+}
+
 // notBoth refuses a secret that is given itself and by a file.
 func notBoth(given map[string]value, key, fileKey string) error {
 	itself, one := given[key]

@@ -3,6 +3,7 @@ package config_test
 import (
 	"os"
 	"path/filepath"
+	"regexp"
 	"strings"
 	"testing"
 )
@@ -26,6 +27,9 @@ func mistakes() []struct{ name, file, env, want string } {
 		{"file that is a folder", "", "GLUEAUTH_CONFIG=/", `configuration file / cannot be read: is a directory; correct the path given by --config or GLUEAUTH_CONFIG`},
 		{"broken YAML", "listen: :8080\n  data: x\n", "", `file FILE cannot be read as YAML settings (line 2): look there for a tab, a key that stands twice, an open quote or bracket; settings are lines like "listen: :8080"`},
 		{"YAML that is a list", "- listen\n", "", `file FILE cannot be read as YAML settings (line 1): look there for a tab, a key that stands twice, an open quote or bracket; settings are lines like "listen: :8080"`},
+		{"broken YAML on the first line", "listen: c4n4ry: c4n4ry\n", "", `file FILE cannot be read as YAML settings (line 1): look there for a tab, a key that stands twice, an open quote or bracket; settings are lines like "listen: :8080"`},
+		{"tab on the first line", "\tlisten: c4n4ry\n", "", `file FILE cannot be read as YAML settings (line 1): look there for a tab, a key that stands twice, an open quote or bracket; settings are lines like "listen: :8080"`},
+		{"broken YAML on no line of its own", "listen: *c4n4ry\n", "", `file FILE cannot be read as YAML settings: look there for a tab, a key that stands twice, an open quote or bracket; settings are lines like "listen: :8080"`},
 		{"duplicate key", "data: a\ndata: b\n", "", `file FILE cannot be read as YAML settings (line 2): look there for a tab, a key that stands twice, an open quote or bracket; settings are lines like "listen: :8080"`},
 		{"two documents", "# one\n---\ndata: a\n---\ndata: b\n", "", `file FILE holds several YAML documents: keep one, with no line --- after its beginning`},
 		// Kinds of values.
@@ -92,6 +96,8 @@ func mistakes() []struct{ name, file, env, want string } {
 		{"a word for a day", "", "GLUEAUTH_LEGACY_UNTIL=tomorrow", `legacy.until: "tomorrow" (environment GLUEAUTH_LEGACY_UNTIL) must be a day like 2027-01-31, or a time like 2027-01-31T04:00:00+01:00`},
 		// Clients.
 		{"no client", "clients: []\n", "", `clients (file FILE) must be a list of at least one client: write "- id: frontend" under it, or leave it out`},
+		{"client without its dash", "clients:\n  id: a\n", "", `clients (file FILE) must be a list of at least one client: write "- id: frontend" under it, or leave it out`},
+		{"client by its name", "clients:\n  shop: {secret: c4n4ry}\n", "", `clients (file FILE) must be a list of at least one client: write "- id: frontend" under it, or leave it out`},
 		{"clients as names", "clients: [frontend]\n", "", `clients[0] (file FILE) must be a client: write "- id: frontend"`},
 		{"client without an id", "clients: [{dialect: glue}]\n", "", `clients[0].id (file FILE) is empty: give every client an id`},
 		{"client id as a number", "clients: [{id: 007}]\n", "", `clients[0].id (file FILE) must be text: write it in quotes`},
@@ -115,6 +121,10 @@ func mistakes() []struct{ name, file, env, want string } {
 		{"profile with a subject of JSON", "clients: [{id: a, profile: rfc9068, subject: glue}]\n", "GLUEAUTH_ISSUER=https://x.example", `clients[0].profile is rfc9068 (file FILE), but clients[0].subject is glue: write reference or uuid, or leave it out`},
 		{"profile without one of its claims", "clients: [{id: a, profile: rfc9068, claims: [scope, email]}]\n", "GLUEAUTH_ISSUER=https://x.example", `clients[0].profile is rfc9068 (file FILE), but clients[0].claims lacks client_id or scope: list both, or leave it out`},
 		{"unknown profile", "clients: [{id: a, profile: rfc9086}]\n", "", `clients[0].profile: "rfc9086" (file FILE) must be glue or rfc9068: did you mean rfc9068?`},
+		{"refresh tokens beyond the session", "refresh: {lifetime: 2y}\n", "", `refresh.lifetime: "2y" (file FILE) is longer than refresh.max_lifetime (1y), which ends the session: write a shorter one, or raise that`},
+		{"refresh tokens beyond a shorter session", "refresh: {lifetime: 31d, max_lifetime: 30d}\n", "GLUEAUTH_REFRESH_LIFETIME=721h", `refresh.lifetime: "721h" (environment GLUEAUTH_REFRESH_LIFETIME) is longer than refresh.max_lifetime (30d), which ends the session: write a shorter one, or raise that`},
+		{"client's refresh tokens beyond the session", "clients: [{id: a, refresh_lifetime: 13mo}]\n", "", `clients[0].refresh_lifetime: "13mo" (file FILE) is longer than clients[0].refresh_max_lifetime (1y), which ends the session: write a shorter one, or raise that`},
+		{"client's refresh tokens beyond its session", "clients: [{id: a, refresh_lifetime: 8d, refresh_max_lifetime: 7d}]\n", "", `clients[0].refresh_lifetime: "8d" (file FILE) is longer than clients[0].refresh_max_lifetime (7d), which ends the session: write a shorter one, or raise that`},
 		{"client lifetime", "clients: [{id: a, access_lifetime: 0s}]\n", "", `clients[0].access_lifetime: "0s" (file FILE) is too short: write 1s or more`},
 	}
 }
@@ -143,6 +153,44 @@ func TestEveryMistakeNamesItsRemedy(t *testing.T) {
 				t.Errorf("got  %s\nwant %s", got, m.want)
 			}
 		})
+	}
+}
+
+// What holds the secret may be empty, or not be there; the text in its place may be the secret itself.
+func TestAFileOfASecretThatHoldsNone(t *testing.T) {
+	folder := t.TempDir()
+	t.Chdir(folder)
+	if err := os.WriteFile("empty.key", []byte("\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	relative := `cannot be read: no such file or directory; correct the path or its permissions; a relative path counts from the working directory (` +
+		folder + `), not from the configuration file`
+	for file, want := range map[string]string{
+		"legacy: {encryption_key_file: empty.key}":        `legacy.encryption_key_file (file FILE) is empty: write legacy.encryption_key into it, or leave legacy.encryption_key_file out`,
+		"redis: {url_file: ./empty.key}":                  `redis.url_file: "./empty.key" (file FILE) is empty: write redis.url into it, or leave redis.url_file out`,
+		"clients: [{id: a, secret_file: empty.key}]":      `clients[0].secret_file (file FILE) is empty: write the secret into it, or leave it out for a public client`,
+		"legacy: {encryption_key_file: c4n4ry}":           `legacy.encryption_key_file (file FILE) ` + relative,
+		"customers: {url_file: ../c4n4ry}":                `customers.url_file: "../c4n4ry" (file FILE) ` + relative,
+		"clients: [{id: a, secret_file: sub/c4n4ry.key}]": `clients[0].secret_file (file FILE) ` + relative,
+	} {
+		_, err := load(t, file+"\n", nil, nil)
+		if err == nil {
+			t.Errorf("%s: no error", file)
+			continue
+		}
+		if got := regexp.MustCompile(`file /\S+glueauth.yaml`).ReplaceAllString(err.Error(), "file FILE"); got != want {
+			t.Errorf("%s\ngot  %s\nwant %s", file, got, want)
+		}
+	}
+}
+
+func TestAShorterSessionNeedsNoOtherLifetime(t *testing.T) {
+	t.Parallel()
+	for _, file := range []string{
+		"refresh: {max_lifetime: 7d}", "refresh: {lifetime: 1y}", "refresh: {lifetime: 12mo, max_lifetime: 1y}",
+		"refresh: {lifetime: 1y}\nclients: [{id: a, refresh_max_lifetime: 7d}]",
+	} {
+		mustLoad(t, file+"\n", nil, nil)
 	}
 }
 

@@ -32,7 +32,7 @@ func TestPeriodsFollowTheCalendar(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			p := mustLoad(t, "", []string{"GLUEAUTH_REFRESH_LIFETIME=" + c.period}, nil).Refresh.Lifetime
+			p := mustLoad(t, "", []string{"GLUEAUTH_REFRESH_LIFETIME=" + c.period, "GLUEAUTH_REFRESH_MAX_LIFETIME=10y"}, nil).Refresh.Lifetime
 			if got := p.After(from).Format(time.RFC3339); got != c.want {
 				t.Errorf("got %s, want %s", got, c.want)
 			}

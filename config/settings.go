@@ -87,7 +87,7 @@ func tokenSettings(c *Config) []setting {
 	return []setting{
 		{key: "access.lifetime", builtin: "8h", read: duration(&c.Access.Lifetime, time.Second, year), meaning: "lifetime of an access token"},
 		{key: "access.typ", builtin: "JWT", read: oneOf(&c.Access.Type, "JWT", "at+jwt"), meaning: "`typ` in the header of access tokens: `JWT` or `at+jwt` (RFC 9068)"},
-		{key: "refresh.lifetime", builtin: "1mo", read: period(&r.Lifetime), meaning: "lifetime of a refresh token; each refresh starts it anew"},
+		{key: "refresh.lifetime", builtin: "1mo", read: period(&r.Lifetime), meaning: "lifetime of a refresh token, `refresh.max_lifetime` at most; each refresh starts it anew"},
 		{key: "refresh.max_lifetime", builtin: "1y", read: period(&r.MaxLifetime), meaning: "end of a session, however often it is refreshed"},
 		{key: "refresh.replay_window", builtin: "60s", read: duration(&r.ReplayWindow, 0, year), meaning: "within it a used refresh token gets the same successor again: lost answers, racing tabs"},
 		{key: "refresh.rejoin_window", builtin: "7d", read: duration(&r.RejoinWindow, 0, year), meaning: "within it a second copy on the same device gets the newest token; `0` turns it off"},

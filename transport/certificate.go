@@ -3,6 +3,7 @@
 package transport
 
 import (
+	"bytes"
 	"crypto/sha256"
 	"crypto/tls"
 	"crypto/x509"
@@ -18,6 +19,12 @@ import (
 	"sync/atomic"
 	"syscall"
 	"time"
+)
+
+// The kinds of PEM blocks; a key's has perhaps more words before.
+const (
+	certificate = "CERTIFICATE"
+	privateKey  = "PRIVATE KEY"
 )
 
 // maxFile is beyond any real chain, in bytes.
@@ -67,11 +74,14 @@ func (c *Certificate) Refresh() (changed bool, err error) {
 	if c.certFile == "" {
 		return false, nil
 	}
-	chain, err := readFile(c.certFile, 0)
+	chain, _, err := readFile(c.certFile)
 	if err != nil {
 		return false, err
 	}
-	key, err := readFile(c.keyFile, anyByOthers)
+	key, mode, err := readFile(c.keyFile)
+	if err == nil {
+		err = c.inPlace(chain, key, mode)
+	}
 	if err != nil {
 		return false, err
 	}
@@ -86,6 +96,18 @@ func (c *Certificate) Refresh() (changed bool, err error) {
 	p.mark = mark
 	c.current.Store(p)
 	return true, nil
+}
+
+// inPlace refuses files of which one holds what belongs into the other, and a key for everybody.
+func (c *Certificate) inPlace(chain, key []byte, mode fs.FileMode) error {
+	switch {
+	case has(chain, privateKey) && !has(chain, certificate) && has(key, certificate) && !has(key, privateKey):
+		return fmt.Errorf("%s holds the private key and %s the certificate; write each path in the other's place", c.certFile, c.keyFile)
+	case has(key, privateKey) && mode&anyByOthers != 0:
+		return fmt.Errorf("the private key in %s is open to other users (mode %04o); run chmod o= %s, or mount the Kubernetes secret with defaultMode 0440",
+			c.keyFile, mode, c.keyFile)
+	}
+	return nil
 }
 
 func (c *Certificate) parse(chain, key []byte) (*pair, error) {
@@ -118,7 +140,7 @@ func ownCertificate(chain []byte) (*x509.Certificate, error) {
 		if block, chain = pem.Decode(chain); block == nil {
 			return nil, errors.New("holds no certificate; put the PEM chain there, the server's own certificate first")
 		}
-		if block.Type != "CERTIFICATE" {
+		if block.Type != certificate {
 			continue
 		}
 		own, err := x509.ParseCertificate(block.Bytes)
@@ -137,7 +159,7 @@ func usableKey(text []byte) error {
 		if block, text = pem.Decode(text); block == nil {
 			return errors.New("holds no private key; put it there as PEM")
 		}
-		if !strings.HasSuffix(block.Type, "PRIVATE KEY") {
+		if !strings.HasSuffix(block.Type, privateKey) {
 			continue
 		}
 		if block.Type == "ENCRYPTED PRIVATE KEY" || block.Headers["DEK-Info"] != "" {
@@ -146,6 +168,9 @@ func usableKey(text []byte) error {
 		return nil
 	}
 }
+
+// has reports whether there is a block of a kind in a file, or what is left of one.
+func has(text []byte, kind string) bool { return bytes.Contains(text, []byte(kind+"-----")) }
 
 // NotAfter returns the end of the certificate's life.
 func (c *Certificate) NotAfter() time.Time { return c.current.Load().Leaf.NotAfter }
@@ -183,15 +208,15 @@ func (c *Certificate) Fingerprint() string {
 
 // PEM returns the server's own certificate, which is public.
 func (c *Certificate) PEM() []byte {
-	return pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: c.current.Load().Leaf.Raw})
+	return pem.EncodeToMemory(&pem.Block{Type: certificate, Bytes: c.current.Load().Leaf.Raw})
 }
 
 func stamp(t time.Time) string { return t.UTC().Format("2006-01-02 15:04 UTC") }
 
 const anyByOthers fs.FileMode = 0o007
 
-// readFile reads a small regular file and refuses one whose mode has a bit of forbidden.
-func readFile(path string, forbidden fs.FileMode) (_ []byte, err error) {
+// readFile reads a small regular file and returns its permissions too.
+func readFile(path string) (_ []byte, mode fs.FileMode, err error) {
 	defer func() {
 		if p, ok := errors.AsType[*fs.PathError](err); ok {
 			err = fmt.Errorf("%s cannot be read (%w); put the PEM file there, so that the user of this process may read it", path, p.Err)
@@ -199,24 +224,19 @@ func readFile(path string, forbidden fs.FileMode) (_ []byte, err error) {
 	}()
 	f, err := os.OpenFile(path, os.O_RDONLY|syscall.O_NONBLOCK, 0) //nolint:gosec // the operator's own path; a FIFO must not block
 	if err != nil {
-		return nil, err
+		return nil, 0, err
 	}
 	defer f.Close() //nolint:errcheck // nothing was written
 	info, err := f.Stat()
 	if err != nil {
-		return nil, err
+		return nil, 0, err
 	}
-	mode := info.Mode()
-	switch {
-	case !mode.IsRegular():
-		return nil, fmt.Errorf("%s is not a regular file; give the path of a PEM file", path)
-	case mode.Perm()&forbidden != 0:
-		return nil, fmt.Errorf("the private key in %s is open to other users (mode %04o); run chmod o= %s, or mount the Kubernetes secret with defaultMode 0440",
-			path, mode.Perm(), path)
+	if !info.Mode().IsRegular() {
+		return nil, 0, fmt.Errorf("%s is not a regular file; give the path of a PEM file", path)
 	}
 	text, err := io.ReadAll(io.LimitReader(f, maxFile+1))
 	if len(text) > maxFile {
-		return nil, fmt.Errorf("%s is larger than %d bytes; put only the PEM there", path, maxFile)
+		return nil, 0, fmt.Errorf("%s is larger than %d bytes; put only the PEM there", path, maxFile)
 	}
-	return text, err
+	return text, info.Mode().Perm(), err
 }

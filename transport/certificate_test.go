@@ -119,20 +119,23 @@ func TestAPairThatCannotServeIsRefusedWithTheRemedy(t *testing.T) {
 		spoil      func(t *testing.T, dir string)
 		want       string
 	}{
-		"other key":            {other, key, nil, "DIR/key.pem is not the private key of the first certificate in DIR/cert.pem; put both of one issue there, the server's own certificate before its issuers'"},
-		"issuer first":         {other + chain, key, nil, "DIR/key.pem is not the private key of the first certificate in DIR/cert.pem; put both of one issue there, the server's own certificate before its issuers'"},
-		"expired":              {expired, expiredKey, nil, "the certificate in DIR/cert.pem has expired on 2027-02-28 12:00 UTC; put a renewed one there"},
-		"not yet valid":        {future, futureKey, nil, "the certificate in DIR/cert.pem is not valid before 2027-03-01 13:00 UTC; put another one there, or correct this machine's clock"},
-		"no certificate":       {"", key, nil, "DIR/cert.pem holds no certificate; put the PEM chain there, the server's own certificate first"},
-		"files mixed up":       {key, chain, nil, "DIR/cert.pem holds no certificate; put the PEM chain there, the server's own certificate first"},
-		"broken certificate":   {block("CERTIFICATE", []byte("nonsense")), key, nil, "DIR/cert.pem holds a broken certificate; put the PEM chain there as it was issued"},
-		"no key":               {chain, chain, nil, "DIR/key.pem holds no private key; put it there as PEM"},
-		"key with passphrase":  {chain, block("ENCRYPTED PRIVATE KEY", []byte("x")), nil, "DIR/key.pem is encrypted; write the key without a passphrase: openssl pkey -in FILE -out KEY"},
-		"key open to others":   {chain, key, mode("key.pem", 0o644), "the private key in DIR/key.pem is open to other users (mode 0644); run chmod o= DIR/key.pem, or mount the Kubernetes secret with defaultMode 0440"},
-		"no certificate file":  {chain, key, gone("cert.pem"), "DIR/cert.pem cannot be read (no such file or directory); put the PEM file there, so that the user of this process may read it"},
-		"no key file":          {chain, key, gone("key.pem"), "DIR/key.pem cannot be read (no such file or directory); put the PEM file there, so that the user of this process may read it"},
-		"a folder for a file":  {chain, key, instead("cert.pem"), "DIR/cert.pem is not a regular file; give the path of a PEM file"},
-		"a file beyond reason": {chain + strings.Repeat("\n", 1<<20), key, nil, "DIR/cert.pem is larger than 1048576 bytes; put only the PEM there"},
+		"other key":               {other, key, nil, "DIR/key.pem is not the private key of the first certificate in DIR/cert.pem; put both of one issue there, the server's own certificate before its issuers'"},
+		"issuer first":            {other + chain, key, nil, "DIR/key.pem is not the private key of the first certificate in DIR/cert.pem; put both of one issue there, the server's own certificate before its issuers'"},
+		"expired":                 {expired, expiredKey, nil, "the certificate in DIR/cert.pem has expired on 2027-02-28 12:00 UTC; put a renewed one there"},
+		"not yet valid":           {future, futureKey, nil, "the certificate in DIR/cert.pem is not valid before 2027-03-01 13:00 UTC; put another one there, or correct this machine's clock"},
+		"no certificate":          {"", key, nil, "DIR/cert.pem holds no certificate; put the PEM chain there, the server's own certificate first"},
+		"files swapped":           {key, chain, openToAll, "DIR/cert.pem holds the private key and DIR/key.pem the certificate; write each path in the other's place"},
+		"key twice":               {key, key, nil, "DIR/cert.pem holds no certificate; put the PEM chain there, the server's own certificate first"},
+		"open, but no key":        {chain, chain, openToAll, "DIR/key.pem holds no private key; put it there as PEM"},
+		"open, with a passphrase": {chain, block("ENCRYPTED PRIVATE KEY", []byte("x")), openToAll, "the private key in DIR/key.pem is open to other users (mode 0644); run chmod o= DIR/key.pem, or mount the Kubernetes secret with defaultMode 0440"},
+		"broken certificate":      {block("CERTIFICATE", []byte("nonsense")), key, nil, "DIR/cert.pem holds a broken certificate; put the PEM chain there as it was issued"},
+		"no key":                  {chain, chain, nil, "DIR/key.pem holds no private key; put it there as PEM"},
+		"key with passphrase":     {chain, block("ENCRYPTED PRIVATE KEY", []byte("x")), nil, "DIR/key.pem is encrypted; write the key without a passphrase: openssl pkey -in FILE -out KEY"},
+		"key open to others":      {chain, key, openToAll, "the private key in DIR/key.pem is open to other users (mode 0644); run chmod o= DIR/key.pem, or mount the Kubernetes secret with defaultMode 0440"},
+		"no certificate file":     {chain, key, gone("cert.pem"), "DIR/cert.pem cannot be read (no such file or directory); put the PEM file there, so that the user of this process may read it"},
+		"no key file":             {chain, key, gone("key.pem"), "DIR/key.pem cannot be read (no such file or directory); put the PEM file there, so that the user of this process may read it"},
+		"a folder for a file":     {chain, key, instead("cert.pem"), "DIR/cert.pem is not a regular file; give the path of a PEM file"},
+		"a file beyond reason":    {chain + strings.Repeat("\n", 1<<20), key, nil, "DIR/cert.pem is larger than 1048576 bytes; put only the PEM there"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
@@ -151,12 +154,10 @@ func TestAPairThatCannotServeIsRefusedWithTheRemedy(t *testing.T) {
 	}
 }
 
-func mode(name string, m os.FileMode) func(*testing.T, string) {
-	return func(t *testing.T, dir string) {
-		t.Helper()
-		if err := os.Chmod(filepath.Join(dir, name), m); err != nil {
-			t.Fatal(err)
-		}
+func openToAll(t *testing.T, dir string) {
+	t.Helper()
+	if err := os.Chmod(filepath.Join(dir, "key.pem"), 0o644); err != nil {
+		t.Fatal(err)
 	}
 }
 

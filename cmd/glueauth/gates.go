@@ -41,10 +41,10 @@ func watchGates(listeners []listener, logger *slog.Logger) chore {
 	told := map[string]uint64{}
 	return chore{watchGatesEvery, func(ctx context.Context) error {
 		for _, l := range listeners {
-			open, cut, refused := l.Counts()
+			_, cut, refused := l.Counts()
 			if now := cut + refused; now > told[l.name] {
 				logger.WarnContext(ctx, "too many connections, some were closed; a proxy in front belongs into trusted_proxies", "listener", l.name,
-					"open", open, "closed", now-told[l.name])
+					"closed", now-told[l.name])
 				told[l.name] = now
 			}
 		}

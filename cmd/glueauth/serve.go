@@ -9,6 +9,7 @@ import (
 	"log/slog"
 	"net"
 	"net/http"
+	"strings"
 	"sync/atomic"
 	"time"
 
@@ -121,28 +122,51 @@ func (l listener) serve() error {
 	return l.server.Serve(l.Gate)
 }
 
+// site is what a listener is to be.
+type site struct {
+	name, setting, address string
+	handler                http.Handler
+	connections            int
+}
+
+// bind returns the socket of each site, or what keeps any of them from its address.
+func bind(ctx context.Context, sites []site) (sockets []net.Listener, err error) {
+	var network net.ListenConfig
+	for _, s := range sites {
+		bound, failed := network.Listen(ctx, "tcp", s.address)
+		if failed != nil {
+			flag := strings.ReplaceAll(s.setting, "_", "-")
+			err = errors.Join(err, fmt.Errorf("the %s listener cannot have %s: give %s (--%s) another address: %w", s.name, s.address, s.setting, flag, failed))
+			continue
+		}
+		sockets = append(sockets, bound)
+	}
+	if err == nil {
+		return sockets, nil
+	}
+	for _, bound := range sockets {
+		_ = bound.Close() // nobody has come
+	}
+	return nil, err
+}
+
 // listen binds the public and the management listener; the public one comes first.
 func listen(ctx context.Context, cfg *config.Config, web handlers.Config, certs *certificates, logger *slog.Logger) ([]listener, error) {
 	public, err := handlers.Public(web)
 	if err != nil {
 		return nil, err
 	}
-	type site struct {
-		name, address string
-		handler       http.Handler
-		connections   int
-	}
-	sites := []site{{publicListener, cfg.Listen, public, connectionLimit(cfg, logger)}}
+	sites := []site{{publicListener, "listen", cfg.Listen, public, connectionLimit(cfg, logger)}}
 	if cfg.AdminListen != "" {
-		sites = append(sites, site{managementListener, cfg.AdminListen, handlers.Admin(web), managementConnections})
+		sites = append(sites, site{managementListener, "admin_listen", cfg.AdminListen, handlers.Admin(web), managementConnections})
+	}
+	sockets, err := bind(ctx, sites)
+	if err != nil {
+		return nil, err
 	}
 	var listeners []listener
-	var network net.ListenConfig
-	for _, s := range sites {
-		bound, err := network.Listen(ctx, "tcp", s.address)
-		if err != nil {
-			return nil, errors.Join(fmt.Errorf("the %s listener cannot have %s: choose another address: %w", s.name, s.address, err), stopAll(listeners, 0))
-		}
+	for i, s := range sites {
+		bound := sockets[i]
 		server := handlers.HTTPServer(s.address, s.handler, logger)
 		certificate, secured := certs.of[s.name]
 		if secured {

@@ -123,6 +123,14 @@ func cannotHave(err error, text string) bool {
 	return troubleOf(err) == noSuchText && !plain
 }
 
+// cannotConnect is why a database cannot be used from the beginning.
+func cannotConnect(host string, err error) error {
+	if strings.Contains(err.Error(), "received unexpected message") { // as pgx says it, and nothing else
+		return fmt.Errorf("the customers' database at %s is no PostgreSQL: correct the host in customers.url, or begin that with mysql:// if it is MySQL or MariaDB", host)
+	}
+	return fmt.Errorf("the customers' database at %s cannot be used: %s: %w", host, connectRemedy(err), err)
+}
+
 // connectRemedy says what to do about a connection that cannot be had.
 func connectRemedy(err error) string {
 	switch troubleOf(err) {
@@ -135,11 +143,14 @@ func connectRemedy(err error) string {
 	if _, ok := errors.AsType[*tls.CertificateVerificationError](err); ok {
 		return "its certificate is not good: renew it, or name its authority in customers.url (sslrootcert=FILE, or tls_ca=FILE with mysql)"
 	}
-	if errors.Is(err, mysql.ErrNoTLS) || strings.Contains(err.Error(), "server refused TLS") { // as pgx says it
+	if strings.Contains(err.Error(), "server refused TLS") { // as pgx says it
+		return "it offers no TLS: turn TLS on there, or off in customers.url, or begin that with mysql:// if it is MySQL or MariaDB"
+	}
+	if errors.Is(err, mysql.ErrNoTLS) {
 		return "it offers no TLS: turn TLS on there, or off in customers.url"
 	}
 	if errors.Is(err, context.DeadlineExceeded) {
-		return "it does not answer in time: start it, or correct the host in customers.url"
+		return "it does not answer in time: start it, or correct customers.url: its host, and its kind, postgres:// or mysql://"
 	}
 	return "correct customers.url, or start the database"
 }

@@ -74,7 +74,7 @@ func OpenShop(ctx context.Context, o ShopOptions) (_ *Shop, err error) {
 	ctx, cancel := context.WithTimeout(ctx, 2*sampleDeadline)
 	defer cancel()
 	if err := s.db.PingContext(ctx); err != nil {
-		return nil, fmt.Errorf("the customers' database at %s cannot be used: %s: %w", a.host, connectRemedy(err), err)
+		return nil, cannotConnect(a.host, err)
 	}
 	var people relation
 	if o.Query == "" {

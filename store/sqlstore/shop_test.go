@@ -48,6 +48,7 @@ func TestShops(t *testing.T) {
 					"one address in two spellings":   testTwoSpellings,
 					"what a shop lacks":              testFindings,
 					"what keeps it from starting":    testRefusals,
+					"a url of the other kind":        testOtherKind,
 					"what keeps a query from it":     testQueryRefusals,
 					"a query of the operator's own":  testQuery,
 					"the connection only reads":      testOnlyReads,

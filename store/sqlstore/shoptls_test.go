@@ -74,6 +74,26 @@ func TestShopsOverTLS(t *testing.T) {
 	})
 }
 
+// A URL of one kind may lead to a database of the other, which understands nothing.
+func testOtherKind(t *testing.T, s shopServer) {
+	t.Helper()
+	wrong := s.pick("mysql", "postgres") + "://shop:c4n4ry@" + s.Addr + "/shop"
+	if s.postgres { // which waits for the client's first word, as the client does for the server's
+		_, err := sqlstore.OpenShop(t.Context(), sqlstore.ShopOptions{URL: secret.Text(wrong)})
+		if want := "start it, or correct customers.url: its host, and its kind, postgres:// or mysql://"; err == nil || !strings.Contains(err.Error(), want) {
+			t.Errorf("%v, want %s", err, want)
+		}
+		return
+	}
+	for parameter, want := range map[string]string{
+		"":                 " is no PostgreSQL: correct the host in customers.url, or begin that with mysql:// if it is MySQL or MariaDB",
+		"?sslmode=disable": " is no PostgreSQL: correct the host in customers.url, or begin that with mysql:// if it is MySQL or MariaDB",
+		"?sslmode=require": "offers no TLS: turn TLS on there, or off in customers.url, or begin that with mysql:// if it is MySQL or MariaDB",
+	} {
+		refused(t, parameter, wrong+parameter, want)
+	}
+}
+
 // publicDir returns a folder that the servers' accounts can reach.
 func publicDir(t *testing.T) string {
 	t.Helper()
