@@ -43,6 +43,7 @@ func TestTabsOfAStorefront(t *testing.T) {
 		"without web locks racing tabs stay signed in":            testNoLocks,
 		"a sign-out reaches all tabs":                             testSignOut,
 		"a sign-out of the others keeps this one":                 testSignOutOthers,
+		"garbage in the storage is as good as nothing":            testGarbage,
 	}
 	shop := newStorefront(t, openBrowser(t), 2*len(tests))
 	t.Run("with one server", func(t *testing.T) {
@@ -323,6 +324,26 @@ func testAnotherCustomer(s *storefront) {
 		tab.hears(t, "[true,true]")
 	}
 	tabs[0].more(t, 1)[1].hears(t, "[true]") // a page is told when it is loaded
+}
+
+func testGarbage(s *storefront) {
+	t := s.t
+	tabs := s.profile(t).more(t, 1)
+	tabs[0].signIn(t, s.emails[0])
+	tabs[1].hears(t, "[true]")
+	for _, garbage := range []string{"", "[object Object]", `{"id":"cut o`, "5", "null", "[]"} {
+		tabs[0].must(t, "localStorage.setItem('glueauth', %q)", garbage)
+		fresh := tabs[0].more(t, 1)[1]
+		for name, tab := range map[string]*tab{"a new page": fresh, "an old one": tabs[1]} {
+			if token := tab.token(t); token != "undefined" {
+				t.Errorf("%q, %s: the token is %.12s", garbage, name, token)
+			}
+		}
+		if now := fresh.signIn(t, s.emails[0]); fresh.token(t) != now.token() {
+			t.Errorf("%q: a sign-in does not help", garbage)
+		}
+		fresh.close()
+	}
 }
 
 func testNoLocks(s *storefront) {

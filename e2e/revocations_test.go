@@ -219,6 +219,42 @@ func TestTheDocumentIsOneOverReplicas(t *testing.T) {
 	}
 }
 
+// TestWhoSignsInAgainAtOnceIsLetThroughAtOnce : by every replica, although his sign-out everywhere was heard of a moment ago and
+// his sign-in was not yet.
+func TestWhoSignsInAgainAtOnceIsLetThroughAtOnce(t *testing.T) {
+	t.Parallel()
+	redis := storetest.Redis(t)
+	settings := []string{"GLUEAUTH_REDIS=" + redis.URL(), "GLUEAUTH_REVOCATIONS=true"}
+	dir := t.TempDir()
+	one := start(t, dir, settings...)
+	email := customers(t, dir, 1)[0]
+	all := []*process{one, start(t, t.TempDir(), append(shared(dir), settings...)...)}
+	for range 2 {
+		s := one.signIn(t, email)
+		one.mustSignOut(t, s.RefreshToken, "sessions", "all")
+		for _, p := range all {
+			eventually(t, cutOffLimit, func() error {
+				a, err := p.get(p.public + revocationsPath)
+				if err == nil && !strings.Contains(decode(t, strings.Split(a.body, ".")[1]), `"customers":{"`+s.jti(t)[:18]) {
+					err = errors.New("the sign-out was not heard of")
+				}
+				return err
+			})
+		}
+		fresh := one.signIn(t, email)
+		for _, p := range all {
+			for _, query := range []string{"", "?active=1"} {
+				if a := p.verify(t, query, fresh.AccessToken); a.status != http.StatusOK {
+					t.Errorf("verify%s: signed in since: %s", query, a)
+				}
+				if a := p.verify(t, query, s.AccessToken); a.status != http.StatusUnauthorized {
+					t.Errorf("verify%s: signed out: %s", query, a)
+				}
+			}
+		}
+	}
+}
+
 func TestWhatHasEndedIsPublishedOnlyIfAsked(t *testing.T) {
 	t.Parallel()
 	p := start(t, t.TempDir())

@@ -12,9 +12,10 @@ import (
 )
 
 const (
-	readyDeadline = time.Second // for one check
-	readyFresh    = time.Second // for so long a result is good, so that probing costs the database nothing
-	readyStreak   = 2           // so many results in a row turn it, so that a hiccup does not
+	readyDeadline = time.Second     // for one check
+	readyFresh    = time.Second     // for so long a result is good, so that probing costs the database nothing
+	readyStreak   = 2               // so many results in a row turn it, so that a hiccup does not
+	readySilence  = 5 * time.Second // after it a bad result is too old to stand against a good one
 )
 
 // healthBody is what a healthy server says.
@@ -40,6 +41,7 @@ type readiness struct {
 	mu      sync.Mutex // held during a check: all who ask meanwhile share it
 	checked time.Time  // zero before the first check
 	err     error      // what is said
+	again   bool       // a good result stands against err, and waits for another one
 	against int        // results in a row that say otherwise
 }
 
@@ -77,9 +79,18 @@ func (h *readiness) result(ctx context.Context) error {
 	}
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	if age := h.now().Sub(h.checked); age >= 0 && age < readyFresh {
-		return h.err
+	age := h.now().Sub(h.checked)
+	if age < 0 || age >= readyFresh {
+		h.look(ctx, age > readySilence)
 	}
+	if h.again {
+		return fmt.Errorf("it answers again, which the next look has to confirm; before: %w", h.err)
+	}
+	return h.err
+}
+
+// look checks. The first result counts at once, and so does a good one where the last is old.
+func (h *readiness) look(ctx context.Context, old bool) {
 	// The result is for all, so it must not fail because the one who asked first went away.
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), readyDeadline)
 	defer cancel()
@@ -87,8 +98,8 @@ func (h *readiness) result(ctx context.Context) error {
 	first := h.checked.IsZero()
 	h.checked = h.now()
 	h.against++
-	if agrees := (err == nil) == (h.err == nil); agrees || first || h.against >= readyStreak {
+	if agrees := (err == nil) == (h.err == nil); agrees || first || old && err == nil || h.against >= readyStreak {
 		h.err, h.against = err, 0
 	}
-	return h.err
+	h.again = err == nil && h.err != nil
 }

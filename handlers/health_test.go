@@ -139,3 +139,37 @@ func TestReadinessTurnsWithHysteresis(t *testing.T) {
 		x.clock.advance(time.Second)
 	}
 }
+
+// TestAnOldBadResultDoesNotStandAgainstAGoodOne : after a silence one good look is enough; one bad look still is none.
+func TestAnOldBadResultDoesNotStandAgainstAGoodOne(t *testing.T) {
+	t.Parallel()
+	var down atomic.Bool
+	x := openShop(t, setup{ready: func(context.Context) error {
+		if down.Load() {
+			return errors.New("connection refused")
+		}
+		return nil
+	}})
+	admin := handlers.Admin(x.config)
+	for i, step := range []struct {
+		after  time.Duration
+		down   bool
+		want   int
+		reason string
+	}{
+		{down: true, want: 503, reason: "connection refused"},
+		{after: 5 * time.Second, want: 503, reason: "it answers again, which the next look has to confirm; before: connection refused"},
+		{after: time.Second / 2, want: 503, reason: "it answers again"},
+		{after: time.Second, down: true, want: 503, reason: `"connection refused"`},
+		{after: 6 * time.Second, want: 200},
+		{after: time.Minute, down: true, want: 200},
+		{after: time.Minute, down: true, want: 503, reason: "connection refused"},
+		{after: time.Minute, want: 200},
+	} {
+		x.clock.advance(step.after)
+		down.Store(step.down)
+		if w := get(admin, "/readyz?verbose"); w.Code != step.want || !strings.Contains(w.Body.String(), step.reason) {
+			t.Errorf("step %d: %d %s, want %d %s", i, w.Code, w.Body, step.want, step.reason)
+		}
+	}
+}

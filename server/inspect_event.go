@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"net/netip"
 	"strings"
+	"time"
 
 	"github.com/glueauth/glueauth/store"
 )
@@ -101,12 +102,21 @@ func events(s store.Snapshot) []string {
 	lines := []string{fmt.Sprintf("%s  signed in%s and was given refresh token 1", when(s.StartedAt), from(s.First.Address))}
 	whole := len(s.Timeline) < store.TimelineLength || s.Timeline[0].Generation <= 1
 	t := teller{session: s}
+	answered := 0 // the newest entry of a call that was answered with a token
+	for n, e := range s.Timeline {
+		if e.What != store.WasReused && e.What != store.Ended {
+			answered = n
+		}
+	}
 	if whole {
 		t.newest, t.holder = 1, s.First.Address
 	} else {
 		lines = append(lines, fmt.Sprintf("(what followed is not kept, but for the last %d events)", store.TimelineLength))
 	}
 	for n, e := range s.Timeline {
+		if n == answered && s.First.Agent != s.Last.Agent {
+			t.agent = "another user agent than at the sign-in"
+		}
 		text := t.tell(e, n == len(s.Timeline)-1)
 		if e.Count > 1 {
 			text += fmt.Sprintf(" (%d times, the last time then)", e.Count)
@@ -121,9 +131,12 @@ type teller struct {
 	session store.Snapshot
 	newest  uint32     // refresh token given out, 0 while that is not known
 	holder  netip.Addr // whom it was given to
+	used    time.Time  // when it was given out in exchange for another one, zero while that is not known
+	agent   string     // what is strange about the user agent of the next entry, empty for nothing
 }
 
 func (t *teller) tell(e store.Entry, last bool) string {
+	before := *t
 	t.keep(e)
 	g, by := e.Generation, from(e.Address)
 	switch e.What {
@@ -132,11 +145,10 @@ func (t *teller) tell(e store.Entry, last bool) string {
 	case store.WasHealed:
 		return fmt.Sprintf("refresh token %d was used%s and exchanged, although the store did not know of it yet: it had lost its last writes", g, by)
 	case store.WasReplayed:
-		return fmt.Sprintf("refresh token %d was used again%s, and the same token was given again: the answer was probably lost, "+
-			"or two tabs asked at once", g, by)
+		return fmt.Sprintf("refresh token %d was used again%s%s, and the same token was given again: %s", g, by, before.strange(e), before.guess(e))
 	case store.WasDisplaced:
-		return fmt.Sprintf("refresh token %d was used again%s after a long time: the answer had been lost, so a new token took the place of "+
-			"the one that never arrived", g, by)
+		return fmt.Sprintf("refresh token %d was used again%s%s%s: %s, so a new token took the place of the one that had been given for it",
+			g, by, before.strange(e), before.later(e), before.guess(e))
 	case store.WasReused:
 		return t.reused(e, last)
 	case store.SignedOthers:
@@ -148,14 +160,50 @@ func (t *teller) tell(e store.Entry, last bool) string {
 	}
 }
 
+// strange tells what tells the caller of an entry apart from whoever was answered before.
+func (t *teller) strange(e store.Entry) string {
+	var all []string
+	if t.holder.IsValid() && e.Address.IsValid() && networkOf(t.holder) != networkOf(e.Address) {
+		all = append(all, "another network")
+	}
+	if t.agent != "" {
+		all = append(all, t.agent)
+	}
+	if len(all) == 0 {
+		return ""
+	}
+	return " (" + strings.Join(all, ", ") + ")"
+}
+
+// later tells how long after the exchange the same token came again.
+func (t *teller) later(e store.Entry) string {
+	if t.used.IsZero() {
+		return ""
+	}
+	return fmt.Sprintf(", %s after its exchange", max(0, e.At.Sub(t.used)))
+}
+
+// guess tells why a token was probably used again.
+func (t *teller) guess(e store.Entry) string {
+	switch {
+	case t.strange(e) != "":
+		return "the answer was lost, or somebody has a copy"
+	case e.What == store.WasReplayed, e.At.Sub(t.used) <= time.Minute:
+		return "the answer was probably lost, or two tabs asked at once"
+	default:
+		return "the answer was probably lost"
+	}
+}
+
 // keep keeps in mind who was given what.
 func (t *teller) keep(e store.Entry) {
 	switch e.What {
 	case store.WasReused, store.Ended:
 		return
 	case store.WasRotated, store.WasHealed:
-		t.newest = e.Generation + 1
+		t.newest, t.used = e.Generation+1, e.At
 	case store.WasDisplaced:
+		t.used = e.At
 		if t.newest > 0 {
 			t.newest += uint32(e.Count)
 		}

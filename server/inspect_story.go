@@ -193,7 +193,7 @@ func (i *Inspector) verdict(f found, s store.Snapshot, device store.DeviceMark) 
 	case result.Outcome == store.Replayed:
 		return "it would be answered with the newest refresh token once more, as for a lost answer or a second tab"
 	case result.Outcome == store.Displaced:
-		return "it would be answered with a new refresh token in the place of the newest one, as for an answer that was lost for long"
+		return "it would be answered with a new refresh token in the place of the newest one, as for an answer that was lost"
 	case result.Outcome.Succeeded():
 		return "it would be exchanged"
 	case result.Cause == store.CauseEpoch:

@@ -3,6 +3,7 @@ package server_test
 import (
 	"flag"
 	"fmt"
+	"net/netip"
 	"os"
 	"path/filepath"
 	"regexp"
@@ -31,6 +32,14 @@ func (o *office) story(who secret.Text) string {
 		text = strings.ReplaceAll(text, v.Session, fmt.Sprintf("SESSION %d", len(all)-n))
 	}
 	return regexp.MustCompile(`[0-9a-f]{32}`).ReplaceAllString(text, "LOST SESSION")
+}
+
+// withKey refreshes with a retry key.
+func (o *office) withKey(token, key secret.Text) {
+	o.t.Helper()
+	o.must(o.token(server.TokenRequest{
+		GrantType: "refresh_token", RefreshToken: &token, RetryKey: key, Address: netip.MustParseAddr(home), UserAgent: phone,
+	}))
 }
 
 // stories are what happens to a customer, and whom the support desk asks about then.
@@ -141,6 +150,30 @@ func stories() map[string]func(*office) secret.Text {
 			o.mustUse(token, home)
 			o.pass(3 * time.Hour)
 			o.mustUse(token, mall)
+			return "DE--21"
+		},
+		"copied_at_once": func(o *office) secret.Text {
+			token := o.enter(home).RefreshToken
+			o.pass(tenMinutes)
+			o.withKey(token, "0123456789abcdef")
+			o.must(o.token(server.TokenRequest{GrantType: "refresh_token", RefreshToken: &token, Address: netip.MustParseAddr(mall), UserAgent: "curl/8"}))
+			return "DE--21"
+		},
+		"two_tabs_with_keys": func(o *office) secret.Text {
+			token := o.enter(home).RefreshToken
+			o.pass(tenMinutes)
+			for _, key := range []secret.Text{"0123456789abcdef", "fedcba9876543210"} {
+				o.withKey(token, key)
+			}
+			return "DE--21"
+		},
+		"lost_for_long_at_home": func(o *office) secret.Text {
+			token := o.enter(home).RefreshToken
+			o.pass(tenMinutes)
+			for range 2 {
+				o.withKey(token, "0123456789abcdef")
+				o.pass(3 * time.Hour)
+			}
 			return "DE--21"
 		},
 		"store_went_back": func(o *office) secret.Text {

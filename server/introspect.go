@@ -121,9 +121,10 @@ type Bearer struct {
 
 var errEnded = errors.New("an access token whose session has ended")
 
-// Verify returns whose access token this is; whoever's client may have got it. What the revocations know to have ended is refused;
-// with live the store is asked for the session too. It
-// returns [BadAccessToken] for whatever is no token, has expired, has ended, or stands for no customer.
+// Verify returns whose access token this is; whoever's client may have got it. What the revocations know to have ended is refused.
+// With live the store is asked for the session too, and also for a token so young that the revocations may not have heard yet that
+// it was made after all of its customer's sessions had ended. It returns [BadAccessToken] for whatever is no token, has expired,
+// has ended, or stands for no customer, and [Unavailable] where the store is asked and does not answer.
 func (i *Introspector) Verify(ctx context.Context, text secret.Text, live bool) (Bearer, error) {
 	token, err := i.read(text)
 	if err != nil {
@@ -133,10 +134,10 @@ func (i *Introspector) Verify(ctx context.Context, text secret.Text, live bool) 
 	if bearer.ID == 0 && bearer.Reference == "" {
 		return Bearer{}, refuse(BadAccessToken, errors.New("an access token of nobody who is a customer"))
 	}
-	if i.revoked(token, bearer) {
+	switch known := i.known(token, bearer); {
+	case known == hasEnded, known == allEnded && (!live || !token.ours):
 		return Bearer{}, refuse(BadAccessToken, errEnded)
-	}
-	if !live {
+	case known == noWord && !live:
 		return bearer, nil
 	}
 	lives, err := i.lives(ctx, token)

@@ -83,13 +83,13 @@ func (i *Introspector) lives(ctx context.Context, p presented) (bool, error) {
 	return lives, err
 }
 
-// revoked reports whether the session of an access token, or all of its customer's, are known to have ended.
-func (i *Introspector) revoked(p presented, b Bearer) bool {
+// known tells what is known without a look-up of the session of an access token, and of all of its customer's.
+func (i *Introspector) known(p presented, b Bearer) word {
 	subject, name := store.Subject{Kind: store.SubjectCustomer, ID: b.ID}, store.SessionName{}
 	if p.ours {
 		subject, name, _ = identified(p.ID)
 	}
-	return i.config.Revocations.revoked(subject, name, p.IssuedAt)
+	return i.config.Revocations.word(subject, name, p.IssuedAt)
 }
 
 // shopLives judges an access token that the shop has made. It has no session here; what is known is whether its customer

@@ -35,13 +35,18 @@ func newMarks(master *keys.Master) (marks, error) {
 
 // ofDevice marks the network (IPv4 /24, IPv6 /48) and the user agent that a request came from.
 func (m marks) ofDevice(address netip.Addr, userAgent string) store.DeviceMark {
+	return store.DeviceMark(keyed(m.device, []byte(networkOf(address).String()+"\x00"+userAgent))[:16])
+}
+
+// networkOf returns the network that tells devices apart, the zero prefix for no address.
+func networkOf(address netip.Addr) netip.Prefix {
 	address = address.Unmap()
 	bits := 48
 	if address.Is4() {
 		bits = 24
 	}
-	network, _ := address.Prefix(bits) // the zero prefix for no address
-	return store.DeviceMark(keyed(m.device, []byte(network.String()+"\x00"+userAgent))[:16])
+	prefix, _ := address.Prefix(bits)
+	return prefix
 }
 
 // visitor is where a request came from as a record keeps it: an address without its zone, and as much of the user agent

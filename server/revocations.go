@@ -150,20 +150,41 @@ func (r *Revocations) prune(now time.Time) {
 
 func (r *Revocations) over(at, now time.Time) bool { return at.Add(r.life).Before(now) }
 
-// revoked reports whether an access token of that session, made then, has ended as far as is known. A token without a session has
-// the zero name. A nil copy knows nothing.
-func (r *Revocations) revoked(subject store.Subject, name store.SessionName, made time.Time) bool {
+// word is what is known of an access token without a look-up.
+type word int
+
+const (
+	noWord    word = iota // nothing has ended, as far as is known
+	hasEnded              // its session, which never comes back
+	allEnded              // all sessions of its customer, and that this one is spared would be known
+	mayBeLate             // all of them, and one that was begun since may be spared by what has not been read yet
+)
+
+// hearsay is how long before the last reading a token must have been made for that reading to have told all of it: clocks
+// differ, and its time is cut to the second.
+const hearsay = 2 * store.ClockAllowance
+
+// word tells what is known of an access token of that session, made then. A token without a session has the zero name. A nil
+// copy knows nothing.
+func (r *Revocations) word(subject store.Subject, name store.SessionName, made time.Time) word {
 	if r == nil {
-		return false
+		return noWord
 	}
 	key := sessionKey{subject, name}
 	r.mu.RLock()
 	defer r.mu.RUnlock()
 	if _, ended := r.sessions[key]; ended {
-		return true
+		return hasEnded
 	}
 	all, ended := r.subjects[subject]
-	return ended && !made.After(all.NotBefore) && !r.spares(key, all)
+	switch {
+	case !ended || made.After(all.NotBefore) || r.spares(key, all):
+		return noWord
+	case key.name != store.SessionName{} && made.Add(hearsay).After(r.read):
+		return mayBeLate
+	default:
+		return allEnded
+	}
 }
 
 func (r *Revocations) spares(key sessionKey, all store.Revocation) bool {

@@ -133,6 +133,41 @@ func TestWhatHasEndedIsRefusedWithoutALookUp(t *testing.T) {
 	}
 }
 
+// TestWhoSignsInRightAfterASignOutEverywhereIsLetThrough : also where his sign-out was heard of and his sign-in was not yet.
+func TestWhoSignsInRightAfterASignOutEverywhereIsLetThrough(t *testing.T) {
+	t.Parallel()
+	g, copied := newFollower(t)
+	blind := g.behind(readers{store.ErrUnavailable}, func(c *server.Config) { c.Revocations = copied })
+	verdict := func(gate *gate, what string, s server.TokenResponse, live bool, want server.Code) {
+		t.Helper()
+		if _, err := gate.introspector.Verify(t.Context(), s.AccessToken, live); (err == nil) != (want == "") || err != nil && server.CodeOf(err) != want {
+			t.Errorf("%s, active %v: %v, want %q", what, live, err, want)
+		}
+	}
+	single := g.mustSignIn()
+	g.end(single, "this")
+	before := g.mustSignIn()
+	g.pass(time.Second)
+	g.follow(copied)
+	g.end(before, "all")
+	g.follow(copied)
+	fresh := g.mustSignIn()
+	for _, live := range []bool{false, true} {
+		verdict(g, "signed in since", fresh, live, "")
+		verdict(g, "signed out", before, live, server.BadAccessToken)
+		verdict(blind, "signed in since, the store is away", fresh, live, server.Unavailable)
+		verdict(blind, "ended by itself before, the store is away", single, live, server.BadAccessToken)
+	}
+	g.pass(4 * time.Second)
+	later := g.mustSignIn() // needs no word that spares it
+	verdict(blind, "signed in later, the store is away", later, false, "")
+	verdict(blind, "not heard of for four seconds, the store is away", fresh, false, server.Unavailable)
+	g.follow(copied)
+	verdict(blind, "heard of, the store is away", fresh, false, "")
+	verdict(blind, "signed out, as is sure by now", before, false, server.BadAccessToken)
+	verdict(g, "signed out, as is sure by now", before, true, server.BadAccessToken)
+}
+
 func TestTheDocumentSaysWhatHasEndedForAsLongAsTokensLive(t *testing.T) {
 	t.Parallel()
 	g, copied := newFollower(t)

@@ -3,7 +3,7 @@ export function createSession({ url, clientId = '', storage = localStorage, key 
 	const channel = new BroadcastChannel(key)
 	let pending, seen
 
-	const read = () => JSON.parse(storage.getItem(key)) ?? {}
+	const read = () => { try { return JSON.parse(storage.getItem(key)) ?? {} } catch { return {} } }
 	const look = () => {
 		const { id } = read()
 		if (id !== seen) setTimeout(onChange, 0, !!id)
@@ -30,14 +30,14 @@ export function createSession({ url, clientId = '', storage = localStorage, key 
 		}).then((r) => (reply = r).json()).catch(() => {})
 		if (reply?.ok && data && (data.refresh_token || form.sessions)) return data
 		const text = data?.error_description
-		if (text === 'The refresh token is invalid.') return { over: true } // nothing else ends a session
-		throw Object.assign(Error(text), { status: reply?.status, after: reply?.headers.get('Retry-After') * 1000 || 0 })
+		if (text === 'The refresh token is invalid.') return { over: true } // only this ends a session
+		throw Object.assign(Error(text), { status: reply?.status, after: reply?.headers.get('Retry-After') * 1e3 || 0 })
 	}
 
 	const tries = async (form, refused) => {
 		for (let wait = 99, pause = 500 + 500 * Math.random(); ; pause *= 2) {
-			await new Promise((next) => setTimeout(next, wait))
-			const { refresh_token, retry_key, id } = read() // others may have been here
+			await new Promise((go) => setTimeout(go, wait))
+			const { refresh_token, retry_key, id } = read() // others may have asked
 			if (!id || !form.sessions && used(refused) < .9) return
 			try {
 				const answer = await ask({ ...form, [form.grant_type ?? 'token']: refresh_token, retry_key })
@@ -48,18 +48,18 @@ export function createSession({ url, clientId = '', storage = localStorage, key 
 			}
 		}
 	}
-	// Tabs without the lock race: the server bears it.
+	// Tabs without locks race: the server bears it.
 	const spend = (...args) => {
 		let job
-		const start = () => job ??= tries(...args)
-		return navigator.locks?.request(key, { signal: AbortSignal.timeout(6e4) }, start).catch(start) ?? start()
+		const run = () => job ??= tries(...args)
+		return navigator.locks?.request(key, { signal: AbortSignal.timeout(6e4) }, run).catch(run) ?? run()
 	}
 
-	// Its life so far, from receipt: clocks differ, and are set.
+	// Its life so far, from receipt, for clocks differ.
 	const used = (refused) => {
 		const item = read()
-		const share = (Date.now() - item.at) / 1000 / item.expires_in
-		return share >= 0 && item.access_token !== refused ? share : 1
+		const part = (Date.now() - item.at) / 1e3 / item.expires_in
+		return part >= 0 && item.access_token !== refused ? part : 1
 	}
 
 	return {
