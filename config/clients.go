@@ -66,7 +66,7 @@ func noClientList(source string) error {
 }
 
 func (c *Config) readClient(client *Client, at string, fields map[string]any, source string, claims []string) error {
-	fields, err := secretFromFile(at, fields, source)
+	fields, err := c.secretFromFile(at, fields, source)
 	if err != nil {
 		return err
 	}
@@ -106,7 +106,7 @@ func (c *Config) readClient(client *Client, at string, fields map[string]any, so
 const secretFile = "secret_file"
 
 // secretFromFile replaces secret_file by the content of that file, as secret.
-func secretFromFile(at string, fields map[string]any, source string) (map[string]any, error) {
+func (c *Config) secretFromFile(at string, fields map[string]any, source string) (map[string]any, error) {
 	raw, given := fields[secretFile]
 	if !given {
 		return fields, nil
@@ -126,6 +126,7 @@ func secretFromFile(at string, fields map[string]any, source string) (map[string
 	if err != nil {
 		return nil, s.mistake(value{raw: raw, source: source}, err)
 	}
+	c.SecretFiles = append(c.SecretFiles, path)
 	fields = maps.Clone(fields)
 	delete(fields, secretFile)
 	fields["secret"] = content

@@ -80,6 +80,8 @@ type Config struct {
 	}
 	Clients  []Client // at least one; the first is the default client
 	FromShop []string // settings whose value the shop's environment gave, in the order of the table
+	// SecretFiles are the files out of which secrets were read, but for those of keys, which whoever opens them looks at.
+	SecretFiles []string
 
 	redisFile       string  // file of Redis.URL; empty for none
 	customersFile   string  // file of Customers.URL; empty for none
@@ -184,7 +186,7 @@ func (c *Config) readMasterKey(given map[string]value) error {
 
 // readStores reads the URL of Redis, which the keys may be kept in too.
 func (c *Config) readStores(given map[string]value) error {
-	if err := fromFile(given, "redis.url", "redis.url_file", c.redisFile, secretText(&c.Redis.URL)); err != nil {
+	if err := c.fromFile(given, "redis.url", "redis.url_file", c.redisFile, secretText(&c.Redis.URL)); err != nil {
 		return err
 	}
 	if c.Keys.Shared && c.Redis.URL == "" {
@@ -196,7 +198,7 @@ func (c *Config) readStores(given map[string]value) error {
 // readAdminSecret reads the secret of the management API, which needs its listener.
 func (c *Config) readAdminSecret(given map[string]value) error {
 	const key = "admin_secret"
-	if err := fromFile(given, key, key+"_file", c.adminSecretFile, adminSecret(&c.AdminSecret)); err != nil {
+	if err := c.fromFile(given, key, key+"_file", c.adminSecretFile, adminSecret(&c.AdminSecret)); err != nil {
 		return err
 	}
 	if c.AdminSecret != "" && c.AdminListen == "" {
@@ -210,7 +212,7 @@ const sourceFile = "file"
 // readCustomers reads the URL of the shop's database, and looks whether everything is there that the source needs, and
 // nothing that it would ignore.
 func (c *Config) readCustomers(given map[string]value) error {
-	if err := fromFile(given, "customers.url", "customers.url_file", c.customersFile, secretText(&c.Customers.URL)); err != nil {
+	if err := c.fromFile(given, "customers.url", "customers.url_file", c.customersFile, secretText(&c.Customers.URL)); err != nil {
 		return err
 	}
 	people, inFile, queried := c.Customers, c.Customers.Source == sourceFile, c.Customers.Source == "sql"
@@ -233,7 +235,7 @@ func (c *Config) readCustomers(given map[string]value) error {
 }
 
 // fromFile reads a secret from its file, where there is one.
-func fromFile(given map[string]value, key, fileKey, path string, read reader) error {
+func (c *Config) fromFile(given map[string]value, key, fileKey, path string, read reader) error {
 	if err := notBoth(given, key, fileKey); err != nil || path == "" {
 		return err
 	}
@@ -244,6 +246,7 @@ func fromFile(given map[string]value, key, fileKey, path string, read reader) er
 	if err != nil {
 		return setting{key: fileKey}.mistake(given[fileKey], err)
 	}
+	c.SecretFiles = append(c.SecretFiles, path)
 	return nil
 }
 

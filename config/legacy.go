@@ -25,7 +25,7 @@ func legacySettings(c *Config) []setting {
 
 func (c *Config) readLegacy(given map[string]value) error {
 	const key = "legacy.encryption_key"
-	return fromFile(given, key, key+"_file", c.legacyKeyFile, secretText(&c.Legacy.EncryptionKey))
+	return c.fromFile(given, key, key+"_file", c.legacyKeyFile, secretText(&c.Legacy.EncryptionKey))
 }
 
 // date reads the beginning of a day in UTC, or a point in time.

@@ -307,8 +307,10 @@ func TestRedisURLIsASecret(t *testing.T) {
 	t.Parallel()
 	const url = "redis://:canary@h:6379/0"
 	file := filepath.Join(t.TempDir(), "url")
-	if err := os.WriteFile(file, []byte(url+"\n"), 0o600); err != nil {
-		t.Fatal(err)
+	for _, path := range []string{file, file + "x"} {
+		if err := os.WriteFile(path, []byte(url+"\n"), 0o600); err != nil {
+			t.Fatal(err)
+		}
 	}
 	for name, c := range map[string]*config.Config{
 		"file":                  mustLoad(t, "redis:\n  url: "+url+"\n", nil, nil),
@@ -325,7 +327,11 @@ func TestRedisURLIsASecret(t *testing.T) {
 			t.Errorf("%s: printed %s (%v)", name, out.String(), err)
 		}
 	}
-	for _, environ := range [][]string{{"GLUEAUTH_REDIS="}, {"GLUEAUTH_REDIS=" + url, "GLUEAUTH_REDIS_FILE=" + file}, {"GLUEAUTH_REDIS_FILE=" + file + "x"}} {
+	others := mustLoad(t, "{redis: {url_file: "+file+"}, clients: [{id: a, secret_file: "+file+"x}, {id: b}]}\n", nil, nil)
+	if diff := cmp.Diff([]string{file, file + "x"}, others.SecretFiles); diff != "" {
+		t.Errorf("files of secrets (-want +got):\n%s", diff)
+	}
+	for _, environ := range [][]string{{"GLUEAUTH_REDIS="}, {"GLUEAUTH_REDIS=" + url, "GLUEAUTH_REDIS_FILE=" + file}, {"GLUEAUTH_REDIS_FILE=" + file + "y"}} {
 		if _, err := config.Load(nil, environ, nil); err == nil || strings.Contains(err.Error(), "canary") {
 			t.Errorf("%s: %v", strings.Split(environ[0], "=")[0], err)
 		}

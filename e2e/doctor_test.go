@@ -155,7 +155,14 @@ func TestDoctorFindsWhatIsWrongWithTheKeys(t *testing.T) {
 		"not the shop's environment": {[]string{"SPRYKER_OAUTH_KEY_PUBLIC=file://" + wrong}, nil, diagnosis{"signing keys", "fail", "none of our keys is the private one", "glueauth keys import"}},
 		"no public key":              {nil, []string{"--shop-public-key", filepath.Join(dir, master)}, diagnosis{"the shop's key", "fail", "is not one PEM block", "-----BEGIN PUBLIC KEY-----"}},
 		"another master key":         {[]string{"GLUEAUTH_MASTER_KEY_FILE=" + write(t, dir, "other.key", string(swapped), 0o600)}, nil, diagnosis{"sessions", "fail", "another master key", "restore that key"}},
-		"no master key":              {[]string{"GLUEAUTH_MASTER_KEY_FILE=" + filepath.Join(dir, "nowhere/master.key")}, nil, diagnosis{"master key", "fail", "there is none", "openssl rand"}},
+		"a master key lost":          {[]string{"GLUEAUTH_MASTER_KEY_FILE=" + filepath.Join(dir, "nowhere/master.key")}, nil, diagnosis{"master key", "fail", "there is no master key", "restore it from a backup or correct master_key_file"}},
+		"no master key": {
+			[]string{"GLUEAUTH_DATA=" + t.TempDir(), "GLUEAUTH_CUSTOMERS_FILE=" + filepath.Join(dir, "data/glueauth.db"), "GLUEAUTH_MASTER_KEY_FILE=" + filepath.Join(dir, "nowhere/master.key")},
+			nil,
+			diagnosis{"master key", "fail", "there is none", "openssl rand"},
+		},
+		"a secret others can read":   {[]string{"GLUEAUTH_ADMIN_SECRET_FILE=" + write(t, dir, "admin", "0123456789abcdef", 0o644)}, nil, diagnosis{"secret file", "warn", "admin (mode 0644)", "chmod 640"}},
+		"a secret others can change": {[]string{"GLUEAUTH_ADMIN_SECRET_FILE=" + write(t, dir, "open", "0123456789abcdef", 0o622)}, nil, diagnosis{"secret file", "warn", "open (mode 0622)", "chmod 640"}},
 		"no keys":                    {[]string{"GLUEAUTH_KEYS_DIR=" + filepath.Join(dir, "nowhere/keys")}, nil, diagnosis{"signing keys", "fail", "there is none", "glueauth keys import"}},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -359,4 +366,15 @@ func fastRedis(t *testing.T) string {
 	})
 	eventually(t, startLimit, func() error { return exec.Command("redis-cli", "-s", socket, "PING").Run() })
 	return "unix://" + socket
+}
+
+func TestAServerWarnsOfASecretThatEverybodyCanRead(t *testing.T) {
+	t.Parallel()
+	for mode, want := range map[os.FileMode]bool{0o644: true, 0o640: false} {
+		dir := t.TempDir()
+		p := start(t, dir, "GLUEAUTH_ADMIN_SECRET_FILE="+write(t, dir, "admin", "0123456789abcdef", mode))
+		if log := p.stderr.String(); strings.Contains(log, "the file of a secret: take that right away") != want || strings.Contains(log, `"level":"WARN"`) != want {
+			t.Errorf("mode %04o: a warning: %v, want %v:\n%s", mode, !want, want, p.tail())
+		}
+	}
 }

@@ -1,7 +1,6 @@
 package e2e_test
 
 import (
-	"errors"
 	"net/http"
 	"os"
 	"path/filepath"
@@ -215,16 +214,7 @@ func TestReplicaThatDoesNotFitIsRefused(t *testing.T) {
 			t.Parallel()
 			options := append([]string{"GLUEAUTH_REDIS=" + redis.URL(), "GLUEAUTH_LISTEN=127.0.0.1:0", "GLUEAUTH_ADMIN_LISTEN=127.0.0.1:0"}, shared(dir)...)
 			options = append(options[:3+missing], options[4+missing:]...)
-			p := launch(t, t.TempDir(), options...)
-			eventually(t, startLimit, func() error {
-				if !p.hasExited() {
-					return errors.New("it runs")
-				}
-				return nil
-			})
-			if code := p.cmd.ProcessState.ExitCode(); code != 1 || !strings.Contains(p.stderr.String(), remedy) {
-				t.Errorf("exit code %d, want 1 and the remedy %s:\n%s", code, remedy, p.tail())
-			}
+			stops(t, t.TempDir(), remedy, options...)
 		})
 	}
 	p := start(t, t.TempDir(), append(shared(dir), "GLUEAUTH_REDIS="+redis.URL())...)

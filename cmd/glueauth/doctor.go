@@ -122,7 +122,7 @@ func (d *doctor) report(ctx context.Context, w io.Writer, asJSON bool) error {
 
 // look carries out all checks, those of each part within a time of their own.
 func (d *doctor) look(ctx context.Context) (found []finding) {
-	for _, check := range []func(context.Context) []finding{d.checkKeys, d.checkCertificates, d.checkSessions, d.checkCustomers, d.checkLegacy, d.estimates} {
+	for _, check := range []func(context.Context) []finding{d.checkKeys, d.checkSecretFiles, d.checkCertificates, d.checkSessions, d.checkCustomers, d.checkLegacy, d.estimates} {
 		ctx, cancel := context.WithTimeout(ctx, checkPatience)
 		found = append(found, check(ctx)...)
 		cancel()

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"io/fs"
+	"path/filepath"
 	"slices"
 
 	"github.com/glueauth/glueauth/keys"
@@ -15,17 +16,17 @@ const (
 )
 
 func (d *doctor) checkKeys(ctx context.Context) []finding {
-	found := []finding{d.checkMaster(), d.checkSigning(ctx)}
+	found := []finding{d.checkMaster(ctx), d.checkSigning(ctx)}
 	if d.shopKey != "" {
 		found = append(found, d.checkShopKey())
 	}
 	return found
 }
 
-func (d *doctor) checkMaster() finding {
+func (d *doctor) checkMaster(ctx context.Context) finding {
 	const check = "master key"
 	path := d.cfg.Keys.MasterFile
-	master, err := existingMaster(d.cfg)
+	master, err := existingMaster(ctx, d.cfg)
 	switch {
 	case err == nil && path == "":
 		d.master = master
@@ -56,7 +57,7 @@ func (d *doctor) checkSigning(ctx context.Context) finding {
 	})
 	switch {
 	case errors.Is(err, keys.ErrNoKeys):
-		return d.noKeys()
+		return d.noKeys(ctx)
 	case err != nil:
 		return failed(signingCheck, err)
 	}
@@ -73,12 +74,16 @@ func (d *doctor) checkSigning(ctx context.Context) finding {
 }
 
 // noKeys says what the first start does about it.
-func (d *doctor) noKeys() finding {
+func (d *doctor) noKeys(ctx context.Context) finding {
 	dir := d.cfg.Keys.Dir
 	if d.cfg.Keys.Shared {
 		dir = "redis"
 	} else if !inData(d.cfg, dir) {
 		return broken(signingCheck, "put the key there with `glueauth keys import` or `glueauth keys generate`", "there is none in %s", dir)
+	}
+	if served, err := wasServed(ctx, d.cfg); err == nil && served && !d.cfg.Keys.Shared { // what is wrong with the database is told of the sessions
+		return risky(signingCheck, "restore the folder from a backup before the next start",
+			"there is none in %s, but %s is not new: the next start makes one, and access tokens of the former key are void", dir, filepath.Join(d.cfg.Data, databaseName))
 	}
 	if d.cfg.Customers.Source != customersInFile {
 		return risky(signingCheck, "put the shop's own key there first: glueauth keys import --file PRIVATE",

@@ -97,6 +97,9 @@ func (d *doctor) checkSessionFile(ctx context.Context) finding {
 		return failed(sessionsCheck, err)
 	}
 	defer file.Close() //nolint:errcheck // it was only read
+	if err := stillHere(ctx, file, path); err != nil {
+		return failed(sessionsCheck, err)
+	}
 	if d.master != nil {
 		mark, err := masterMark(d.master, 1)
 		if err == nil {

@@ -5,6 +5,7 @@ import (
 	"crypto/rand"
 	"errors"
 	"fmt"
+	"io/fs"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -34,7 +35,7 @@ func (p process) masterKeyRotateCommand() *cobra.Command {
 			}
 			number, err := keys.RotateMaster(cfg.Keys.MasterFile, byte(cfg.Refresh.MACKey), rand.Reader) //nolint:gosec // the setting is 1 to 255
 			if err != nil {
-				return err
+				return noMaster(err)
 			}
 			_, _ = fmt.Fprintf(p.stderr, "restart every server, so that it knows the new key; then set refresh.mac_key to %d and restart them again\n", number)
 			_, err = fmt.Fprintln(p.stdout, number)
@@ -71,7 +72,7 @@ func (p process) masterKeyCloseCommand() *cobra.Command {
 			}
 			until, err := keys.CloseMaster(cfg.Keys.MasterFile, closing)
 			if err != nil {
-				return err
+				return noMaster(err)
 			}
 			if until.IsZero() {
 				_, err = fmt.Fprintln(p.stderr, "the old master key is out of the file; restart every server, and take it out of your backups")
@@ -84,6 +85,14 @@ func (p process) masterKeyCloseCommand() *cobra.Command {
 	}
 	cmd.Flags().BoolVar(&now, "now", false, "at once: customers whose refresh token it has made sign in again")
 	return cmd
+}
+
+// noMaster gives the error of a file that is not there its remedy.
+func noMaster(err error) error {
+	if errors.Is(err, fs.ErrNotExist) {
+		return fmt.Errorf("there is no master key to change: %w: name the data folder of a server with --data, or its file with master_key_file", err)
+	}
+	return err
 }
 
 // resealed has the signing keys in Redis sealed by the newest master key, and opens them with what is left of the others.

@@ -53,7 +53,7 @@ func withOptions(ctx context.Context, cfg *config.Config, use func(keys.Options)
 
 // withVault has the signing keys in Redis open, whatever keys.store says.
 func withVault(ctx context.Context, cfg *config.Config, o keys.Options, use func(keys.Options) error) error {
-	master, err := existingMaster(cfg)
+	master, err := existingMaster(ctx, cfg)
 	if err != nil {
 		return err
 	}
@@ -92,7 +92,7 @@ func ringOptions(cfg *config.Config) (keys.Options, error) {
 
 // openKeys opens the keys of a server. Where there are none yet in Redis or in its own data folder, nobody knows any, so that
 // what it makes signs at once.
-func openKeys(cfg *config.Config, options keys.Options, logger *slog.Logger) (*keys.Ring, error) {
+func openKeys(ctx context.Context, cfg *config.Config, options keys.Options, logger *slog.Logger) (*keys.Ring, error) {
 	if err := leftBehind(options); err != nil {
 		return nil, err
 	}
@@ -101,7 +101,7 @@ func openKeys(cfg *config.Config, options keys.Options, logger *slog.Logger) (*k
 	case missing && cfg.Keys.Shared:
 		ring, err = makeShared(cfg, options, logger)
 	case missing && inData(cfg, cfg.Keys.Dir):
-		ring, err = makeKeys(cfg, options, logger)
+		ring, err = makeKeys(ctx, cfg, options, logger)
 	}
 	if err != nil {
 		return nil, err
@@ -112,7 +112,7 @@ func openKeys(cfg *config.Config, options keys.Options, logger *slog.Logger) (*k
 		}
 	}
 	if signing := ring.List()[0].Kid; options.Shop != nil && signing != options.Shop.Kid() {
-		logger.Warn("the shop's key verifies but another one signs: a shop that knows its own only refuses our tokens; glueauth keys import --sign changes that",
+		logger.WarnContext(ctx, "the shop's key verifies but another one signs: a shop that knows its own only refuses our tokens; glueauth keys import --sign changes that",
 			"shop", options.Shop.Kid(), "signing", signing)
 	}
 	return ring, nil
@@ -154,12 +154,21 @@ func makeShared(cfg *config.Config, options keys.Options, logger *slog.Logger) (
 }
 
 // makeKeys makes the first keys: one for RS256, and one for each other algorithm that a client has.
-func makeKeys(cfg *config.Config, options keys.Options, logger *slog.Logger) (*keys.Ring, error) {
+func makeKeys(ctx context.Context, cfg *config.Config, options keys.Options, logger *slog.Logger) (*keys.Ring, error) {
+	served, err := wasServed(ctx, cfg)
+	if err != nil {
+		return nil, err
+	}
 	kid, err := keys.Create(options)
 	if err != nil {
 		return nil, err
 	}
-	logger.Info("made a signing key", "folder", options.Dir, "kid", kid)
+	if served {
+		logger.WarnContext(ctx, "made a signing key although the database is not new: access tokens of the former key are void; to keep them good, restore the folder of the signing keys from a backup",
+			"folder", options.Dir, "kid", kid)
+	} else {
+		logger.InfoContext(ctx, "made a signing key", "folder", options.Dir, "kid", kid)
+	}
 	ring, err := keys.Open(options)
 	if err != nil {
 		return nil, err
@@ -172,7 +181,7 @@ func makeKeys(cfg *config.Config, options keys.Options, logger *slog.Logger) (*k
 		if err != nil {
 			return nil, err
 		}
-		logger.Info("made a signing key", "folder", options.Dir, "kid", key.Kid, "alg", key.Algorithm)
+		logger.InfoContext(ctx, "made a signing key", "folder", options.Dir, "kid", key.Kid, "alg", key.Algorithm)
 	}
 	return ring, nil
 }

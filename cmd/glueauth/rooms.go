@@ -67,10 +67,13 @@ func openRooms(ctx context.Context, cfg *config.Config, metrics *handlers.Metric
 	if len(cfg.FromShop) > 0 {
 		logger.InfoContext(ctx, "settings out of the shop's environment, see glueauth config print", "settings", cfg.FromShop)
 	}
+	for _, file := range exposed(cfg) {
+		logger.WarnContext(ctx, "every user of this machine can read or write the file of a secret: "+secretFileRemedy, "file", file.path, "mode", file.mode)
+	}
 	if r.lock, err = lockData(cfg.Data, logger); err != nil {
 		return nil, err
 	}
-	if r.master, err = openMaster(cfg, logger); err != nil {
+	if r.master, err = openMaster(ctx, cfg, logger); err != nil {
 		return nil, err
 	}
 	if newest := int(r.master.Number()); newest > 1 && newest > cfg.Refresh.MACKey {
@@ -109,7 +112,7 @@ func (r *rooms) openKeys(ctx context.Context, cfg *config.Config, logger *slog.L
 			return err
 		}
 	}
-	r.keys, err = openKeys(cfg, options, logger)
+	r.keys, err = openKeys(ctx, cfg, options, logger)
 	return err
 }
 
@@ -144,6 +147,9 @@ func (r *rooms) openEmbedded(ctx context.Context, cfg *config.Config, logger *sl
 		if file, err = r.openFile(ctx, cfg, own, logger); err != nil {
 			return err
 		}
+	}
+	if err := stillHere(ctx, file, own); err != nil {
+		return err
 	}
 	mark, err := masterMark(r.master, 1) // the oldest, which stays
 	if err != nil {
@@ -228,7 +234,7 @@ func inData(cfg *config.Config, path string) bool {
 	return filepath.Dir(path) == filepath.Clean(cfg.Data)
 }
 
-func openMaster(cfg *config.Config, logger *slog.Logger) (*keys.Master, error) {
+func openMaster(ctx context.Context, cfg *config.Config, logger *slog.Logger) (*keys.Master, error) {
 	if cfg.Keys.Master != "" {
 		return keys.ParseMaster(cfg.Keys.Master)
 	}
@@ -237,13 +243,16 @@ func openMaster(cfg *config.Config, logger *slog.Logger) (*keys.Master, error) {
 	if !errors.Is(err, fs.ErrNotExist) {
 		return master, err
 	}
+	if err := lostMaster(ctx, cfg); err != nil {
+		return nil, err
+	}
 	if !inData(cfg, path) {
 		return nil, fmt.Errorf("%w: put the 32 bytes of the master key there (openssl rand -out FILE 32, mode 0600)", err)
 	}
 	if err := keys.CreateMaster(path, rand.Reader); err != nil {
 		return nil, err
 	}
-	logger.Info("made the master key: refresh tokens depend on it, keep it with your backups", "file", path)
+	logger.InfoContext(ctx, "made the master key: refresh tokens depend on it, keep it with your backups", "file", path)
 	return keys.OpenMaster(path)
 }
 

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"regexp"
+	"runtime/debug"
 	"strings"
 
 	"github.com/spf13/cobra"
@@ -62,6 +63,11 @@ func (p process) root() *cobra.Command {
 	root.SetOut(p.stdout)
 	root.SetErr(p.stderr)
 	config.Flags(root.PersistentFlags())
+	if info, ok := debug.ReadBuildInfo(); ok {
+		root.Version = versionOf(info).String()
+		root.SetVersionTemplate("{{.Version}}\n")
+		root.Flags().Bool("version", false, "say which build this is")
+	}
 	root.AddCommand(p.serveCommand(), p.customersCommand(), p.sessionsCommand(), p.keysCommand(), p.masterKeyCommand(), p.configCommand(), p.doctorCommand(), p.healthcheckCommand(), p.versionCommand())
 	root.SetFlagErrorFunc(func(_ *cobra.Command, err error) error { return withoutValue(err) })
 	withoutArguments(root)
@@ -87,7 +93,10 @@ func withoutArguments(cmd *cobra.Command) {
 	}
 	cmd.Args = func(cmd *cobra.Command, args []string) error {
 		err := check(cmd, args)
-		if err != nil && len(args) > 0 {
+		if err != nil && len(args) == 0 {
+			return fmt.Errorf("%s needs %s: see %[1]s --help", cmd.CommandPath(), strings.TrimPrefix(cmd.Use, cmd.Name()+" "))
+		}
+		if err != nil {
 			return fmt.Errorf("%s takes fewer arguments than the %d that it was given: see %[1]s --help", cmd.CommandPath(), len(args))
 		}
 		return err

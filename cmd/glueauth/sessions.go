@@ -32,7 +32,7 @@ type movable interface {
 }
 
 func (p process) sessionsCommand() *cobra.Command {
-	return p.group("sessions", "Manage the sessions of signed-in customers", append(p.inspectCommands(), p.sessionsMoveCommand())...)
+	return p.group("sessions", "Manage the sessions of signed-in customers", append(p.inspectCommands(), p.sessionsMoveCommand(), p.sessionsTakeBackCommand())...)
 }
 
 func (p process) sessionsMoveCommand() *cobra.Command {
@@ -44,8 +44,9 @@ func (p process) sessionsMoveCommand() *cobra.Command {
 			"master key as the source. Stop the servers of the source first, and start those of the target afterwards.\n\n" +
 			"A source or target is a data folder, its database file, or the URL of a Redis as in the setting redis.url; - takes\n" +
 			"that URL from standard input, so that no process list and no shell history shows its password.\n\n" +
-			"The source stays as it is. The move can be repeated, also one that was broken off: what has ended, or is further on\n" +
-			"at the target, stays so.",
+			"The sessions stay in the source too. A data folder remembers that they were moved: no server uses them there, until they\n" +
+			"are moved back. The move can be repeated, also one that was broken off: what has ended, or is further on at the target,\n" +
+			"stays so.",
 		RunE: func(cmd *cobra.Command, _ []string) error { return p.moveSessions(cmd.Context(), from, to, still) },
 	}
 	flags := cmd.Flags()
@@ -60,26 +61,32 @@ func (p process) moveSessions(ctx context.Context, from, to string, still bool) 
 	if err != nil {
 		return err
 	}
-	a, closeSource, err := source.openSource(ctx, still)
+	a, err := source.openSource(ctx, still)
 	if err != nil {
 		return err
 	}
-	defer func() { err = errors.Join(err, closeSource()) }()
-	b, closeTarget, err := target.openTarget(ctx)
-	if err != nil {
-		return err
-	}
-	defer func() { err = errors.Join(err, closeTarget()) }()
+	defer func() { err = errors.Join(err, a.close()) }()
 	total, err := a.Count(ctx)
 	if err != nil {
 		return err
 	}
+	if total == 0 {
+		return fmt.Errorf("there are no sessions in %s: is that the right data folder, or the right number of the database?", source)
+	}
+	b, err := target.openTarget(ctx)
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, b.close()) }()
 	shown := progress{w: p.stderr, bar: isTerminal(p.stderr), total: total}
 	result, err := moveAll(ctx, a, b, shown.show)
 	shown.end()
 	done := result.Added + result.Updated + result.Kept
 	if err != nil {
 		return fmt.Errorf("the move ended after %d of %d sessions; run it again, which does no harm: %w", done, total, err)
+	}
+	if err := errors.Join(b.setMoved(ctx, ""), a.setMoved(ctx, target.String())); err != nil {
+		return fmt.Errorf("all %d sessions are at the target, but that cannot be noted; run it again, which does no harm: %w", done, err)
 	}
 	_, err = fmt.Fprintf(p.stdout, "%d sessions: %d added, %d updated, %d left as they were\n", done, result.Added, result.Updated, result.Kept)
 	return err
@@ -115,6 +122,29 @@ func moveAll(ctx context.Context, from, to movable, show func(done int)) (total 
 type place struct {
 	url  secret.Text
 	file string
+}
+
+// String names the place, for people.
+func (l place) String() string {
+	if l.url == "" {
+		return l.file
+	}
+	return redisstore.Place(l.url)
+}
+
+// openPlace is a place whose sessions can be read and written.
+type openPlace struct {
+	movable
+	file  *sqlitefile.File // nil: it is a Redis
+	close func() error
+}
+
+// setMoved has a database file remember where its sessions are; empty: there.
+func (o openPlace) setMoved(ctx context.Context, place string) error {
+	if o.file == nil {
+		return nil
+	}
+	return o.file.SetMoved(ctx, place)
 }
 
 // places reads --from and --to.
@@ -165,16 +195,16 @@ func (p process) place(flag, text string) (place, error) {
 	return place{file: filepath.Join(path, databaseName)}, nil
 }
 
-func (l place) openSource(ctx context.Context, still bool) (movable, func() error, error) {
+func (l place) openSource(ctx context.Context, still bool) (openPlace, error) {
 	if l.url == "" {
 		if _, err := os.Stat(l.file); err != nil {
-			return nil, nil, fmt.Errorf("there are no sessions: %w: name the data folder of a server", err)
+			return openPlace{}, fmt.Errorf("there are no sessions: %w: name the data folder of a server", err)
 		}
 		return l.openFile(ctx, false)
 	}
 	s, err := redisstore.OpenSource(ctx, redisstore.Options{URL: l.url})
 	if err != nil {
-		return nil, nil, err
+		return openPlace{}, err
 	}
 	running, err := s.Running(ctx)
 	if err == nil && running && !still {
@@ -182,35 +212,35 @@ func (l place) openSource(ctx context.Context, still bool) (movable, func() erro
 			"or see to it that nothing can write there, and say so with --source-is-read-only", redisstore.FingerprintLife)
 	}
 	if err != nil {
-		return nil, nil, errors.Join(err, s.Close())
+		return openPlace{}, errors.Join(err, s.Close())
 	}
-	return s, s.Close, nil
+	return openPlace{movable: s, close: s.Close}, nil
 }
 
-func (l place) openTarget(ctx context.Context) (movable, func() error, error) {
+func (l place) openTarget(ctx context.Context) (openPlace, error) {
 	if l.url == "" {
 		return l.openFile(ctx, true)
 	}
 	s, err := redisstore.Open(ctx, redisstore.Options{URL: l.url})
 	if err != nil {
-		return nil, nil, err
+		return openPlace{}, err
 	}
-	return s, s.Close, nil
+	return openPlace{movable: s, close: s.Close}, nil
 }
 
 // openFile opens a database under the lock of its folder, so that no server runs there.
-func (l place) openFile(ctx context.Context, create bool) (movable, func() error, error) {
+func (l place) openFile(ctx context.Context, create bool) (openPlace, error) {
 	lock, err := lockData(filepath.Dir(l.file), slog.New(slog.DiscardHandler))
 	if err != nil {
-		return nil, nil, err
+		return openPlace{}, err
 	}
 	file, err := sqlitefile.Open(ctx, l.file, sqlitefile.Options{PowerLossSafe: true, Create: create})
 	if err != nil {
-		return nil, nil, errors.Join(err, lock.release())
+		return openPlace{}, errors.Join(err, lock.release())
 	}
 	s := sqlitestore.New(file, time.Now)
-	return s, func() error {
+	return openPlace{movable: s, file: file, close: func() error {
 		s.Close()
 		return errors.Join(file.Close(), lock.release())
-	}, nil
+	}}, nil
 }

@@ -109,7 +109,7 @@ func (p process) withInspector(cmd *cobra.Command, do func(context.Context, *ser
 
 // openBeside opens what [openRooms] does, without its lock.
 func (r *rooms) openBeside(ctx context.Context, cfg *config.Config) (err error) {
-	if r.master, err = existingMaster(cfg); err != nil {
+	if r.master, err = existingMaster(ctx, cfg); err != nil {
 		return err
 	}
 	if err := withOptions(ctx, cfg, func(o keys.Options) error {
@@ -137,18 +137,24 @@ func (r *rooms) openBeside(ctx context.Context, cfg *config.Config) (err error) 
 			return err
 		}
 	}
+	if err := stillHere(ctx, file, own); err != nil {
+		return err
+	}
 	sessions := sqlitestore.New(file, time.Now)
 	r.sessions = sessions
 	r.closers = append([]func() error{func() error { sessions.Close(); return nil }}, r.closers...)
 	return nil
 }
 
-func existingMaster(cfg *config.Config) (*keys.Master, error) {
+func existingMaster(ctx context.Context, cfg *config.Config) (*keys.Master, error) {
 	if cfg.Keys.Master != "" {
 		return keys.ParseMaster(cfg.Keys.Master)
 	}
 	master, err := keys.OpenMaster(cfg.Keys.MasterFile)
 	if errors.Is(err, fs.ErrNotExist) {
+		if err := lostMaster(ctx, cfg); err != nil {
+			return nil, err
+		}
 		return nil, fmt.Errorf("there is no master key, so no server has run with these settings: %w: name its data folder with --data", err)
 	}
 	return master, err

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"encoding/binary"
+	"errors"
 	"io"
 	"log/slog"
 	"os"
@@ -75,15 +76,19 @@ func TestSessionsMoveToRedisAndBack(t *testing.T) {
 	t.Parallel()
 	data, url := signedIn(t, 3), storetest.Redis(t).URL()
 	back := filepath.Join(t.TempDir(), "new", "data")
-	for _, c := range []struct{ name, stdin, from, to, stdout string }{
-		{"there", "", data, url, "3 sessions: 3 added, 0 updated, 0 left as they were\n"},
-		{"there again, by the file and by standard input", url + "\n", filepath.Join(data, databaseName), "-", "3 sessions: 0 added, 0 updated, 3 left as they were\n"},
-		{"back", url, "-", back, "3 sessions: 3 added, 0 updated, 0 left as they were\n"},
-		{"from folder to folder", "", back, data, "3 sessions: 0 added, 0 updated, 3 left as they were\n"},
+	redis := redisstore.Place(secret.Text(url))
+	for _, c := range []struct{ name, stdin, from, to, moved, stdout string }{
+		{"there", "", data, url, redis, "3 sessions: 3 added, 0 updated, 0 left as they were\n"},
+		{"there again, by the file and by standard input", url + "\n", filepath.Join(data, databaseName), "-", redis, "3 sessions: 0 added, 0 updated, 3 left as they were\n"},
+		{"back", url, "-", back, "", "3 sessions: 3 added, 0 updated, 0 left as they were\n"},
+		{"from folder to folder", "", back, data, filepath.Join(data, databaseName), "3 sessions: 0 added, 0 updated, 3 left as they were\n"},
 	} {
 		code, stdout, stderr := moveCommand(t.Context(), c.stdin, "--from", c.from, "--to", c.to)
 		if code != exitOK || stdout != c.stdout || stderr != "3 of 3\n" {
 			t.Fatalf("%s: exit code %d, stdout %q, stderr %q", c.name, code, stdout, stderr)
+		}
+		if got := [2]string{movedTo(t, c.from), movedTo(t, c.to)}; got != [2]string{c.moved, ""} {
+			t.Errorf("%s: source and target say that their sessions are in %q, want %q", c.name, got, c.moved)
 		}
 	}
 	withSessions(t, back, func(s *sqlitestore.Store) {
@@ -103,10 +108,30 @@ func TestSessionsMoveToRedisAndBack(t *testing.T) {
 	}
 }
 
+// movedTo returns where a data folder or its file says that its sessions are; nothing for a Redis.
+func movedTo(t *testing.T, at string) string {
+	t.Helper()
+	if at == "-" || strings.Contains(at, "://") {
+		return ""
+	}
+	if filepath.Base(at) != databaseName {
+		at = filepath.Join(at, databaseName)
+	}
+	f, err := sqlitefile.Open(t.Context(), at, sqlitefile.Options{Look: true})
+	if err != nil {
+		t.Fatal(err)
+	}
+	place, err := f.MovedTo(t.Context())
+	if err := errors.Join(err, f.Close()); err != nil {
+		t.Fatal(err)
+	}
+	return place
+}
+
 func TestSessionsMoveRefusesInOneLine(t *testing.T) {
 	t.Parallel()
 	data, url := signedIn(t, 1), storetest.Redis(t).URL()
-	served := signedIn(t, 1)
+	served, empty := signedIn(t, 1), signedIn(t, 0)
 	lock, err := lockData(served, slog.New(slog.DiscardHandler))
 	if err != nil {
 		t.Fatal(err)
@@ -115,6 +140,8 @@ func TestSessionsMoveRefusesInOneLine(t *testing.T) {
 	nowhere := filepath.Join(t.TempDir(), "nowhere")
 	for name, c := range map[string]struct{ stdin, from, to, stderr string }{
 		"nothing there":        {"", nowhere, url, "no such file or directory: name the data folder of a server"},
+		"an empty folder":      {"", empty, nowhere, databaseName + ": is that the right data folder"},
+		"an empty redis":       {"", url, nowhere, ", database 0: is that the right data folder, or the right number of the database?"},
 		"the same folder":      {"", data, data + "/", "--from and --to are the same"},
 		"the same redis":       {"", url, url, "--from and --to are the same"},
 		"no source":            {"", "", url, "--from is empty"},
@@ -133,7 +160,10 @@ func TestSessionsMoveRefusesInOneLine(t *testing.T) {
 		}
 	}
 	if _, err := os.Stat(nowhere); err == nil {
-		t.Error("made a folder for a source")
+		t.Error("made a folder for a source, or for a target that gets nothing")
+	}
+	if place := movedTo(t, data) + movedTo(t, served) + movedTo(t, empty); place != "" {
+		t.Errorf("noted a move that was refused: %s", place)
 	}
 }
 
@@ -148,13 +178,16 @@ func TestSessionsMoveNeedsASourceThatStandsStill(t *testing.T) {
 	if err := replica.Agree(t.Context(), redisstore.Fingerprint{Masters: []string{"1:aa"}, Customers: "c", SigningKeys: []string{"k"}}); err != nil {
 		t.Fatal(err)
 	}
+	if code, _, stderr := moveCommand(t.Context(), "", "--from", signedIn(t, 1), "--to", o.URL.Reveal()); code != exitOK {
+		t.Fatal(stderr)
+	}
 	to := filepath.Join(t.TempDir(), "data")
 	code, _, stderr := moveCommand(t.Context(), "", "--from", o.URL.Reveal(), "--to", to)
 	if code != exitFailed || !strings.Contains(stderr, "--source-is-read-only") || strings.Count(stderr, "\n") != 1 {
 		t.Errorf("exit code %d, stderr %q", code, stderr)
 	}
 	code, stdout, stderr := moveCommand(t.Context(), "", "--from", o.URL.Reveal(), "--to", to, "--source-is-read-only")
-	if code != exitOK || stdout != "0 sessions: 0 added, 0 updated, 0 left as they were\n" || stderr != "" {
+	if code != exitOK || stdout != "1 sessions: 1 added, 0 updated, 0 left as they were\n" || stderr != "1 of 1\n" {
 		t.Errorf("exit code %d, stdout %q, stderr %q", code, stdout, stderr)
 	}
 }

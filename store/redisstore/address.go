@@ -43,6 +43,15 @@ func Check(url secret.Text) error {
 	return err
 }
 
+// Place says for people where a URL leads, without its user and password.
+func Place(url secret.Text) string {
+	a, err := parse(url.Reveal())
+	if err != nil {
+		return "redis"
+	}
+	return "redis at " + a.String() + ", database " + strconv.Itoa(a.db)
+}
+
 // parse reads a URL. Its errors never show it.
 func parse(text string) (address, error) {
 	scheme, rest, _ := strings.Cut(text, "://")

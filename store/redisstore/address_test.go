@@ -85,6 +85,22 @@ func TestStart(t *testing.T) {
 }
 
 // TestForms : each way to write where a server is, finds it.
+func TestAPlaceIsNamedWithoutItsPassword(t *testing.T) {
+	t.Parallel()
+	for url, want := range map[string]string{
+		"redis://user:canary@h":                                           "redis at h:6379, database 0",
+		"rediss://:can@ry@h:1/3":                                          "redis at h:1, database 3",
+		"unix://:canary@/run/r.sock?db=2":                                 "redis at /run/r.sock, database 2",
+		"redis+cluster://:canary@h1,h2:7000":                              "redis at h1:6379,h2:7000, database 0",
+		"redis+sentinel://:canary@h1/1?master=m&sentinel_password=canary": "redis at h1:26379, database 1",
+		"redis://:can/ary@h":                                              "redis",
+	} {
+		if got := redisstore.Place(secret.Text(url)); got != want {
+			t.Errorf("got %q, want %q", got, want)
+		}
+	}
+}
+
 func TestForms(t *testing.T) {
 	t.Parallel()
 	server := storetest.RedisPort(t, strings.Fields("--requirepass p@ss/w:rd --user glue on >p@ss/w:rd ~* +@all")...)

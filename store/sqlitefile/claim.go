@@ -32,14 +32,39 @@ func (f *File) Claim(ctx context.Context, mark []byte) error {
 
 // Fits returns [ErrOtherMaster] where [File.Claim] would, and changes nothing.
 func (f *File) Fits(ctx context.Context, mark []byte) error {
-	var there []byte
-	if err := f.Read.QueryRowContext(ctx, "SELECT master_mark FROM instance").Scan(&there); err != nil {
-		return fmt.Errorf("look who claimed the database: %w", err)
+	there, err := f.mark(ctx)
+	if err != nil {
+		return err
 	}
 	if there != nil && !bytes.Equal(there, mark) {
 		return ErrOtherMaster
 	}
 	return nil
+}
+
+// Claimed reports whether the database was used with any master key, and changes nothing.
+func (f *File) Claimed(ctx context.Context) (bool, error) {
+	there, err := f.mark(ctx)
+	return there != nil, err
+}
+
+func (f *File) mark(ctx context.Context) (there []byte, err error) {
+	if has, err := f.has(ctx, "master_mark"); err != nil || !has {
+		return nil, err
+	}
+	if err := f.Read.QueryRowContext(ctx, "SELECT master_mark FROM instance").Scan(&there); err != nil {
+		return nil, fmt.Errorf("look who claimed the database: %w", err)
+	}
+	return there, nil
+}
+
+// has reports whether the tables are new enough to say that of the database.
+func (f *File) has(ctx context.Context, column string) (has bool, err error) {
+	const there = "SELECT EXISTS (SELECT 1 FROM pragma_table_info('instance') WHERE name = ?)"
+	if err := f.Read.QueryRowContext(ctx, there, column).Scan(&has); err != nil {
+		return false, fmt.Errorf("look at the tables of the database: %w", err)
+	}
+	return has, nil
 }
 
 // Disclaim forgets the mark, so that another master key may come. The sessions of the old one stay, and nothing can be

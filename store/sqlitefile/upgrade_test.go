@@ -43,7 +43,7 @@ func older(t *testing.T, version int64) string {
 
 func TestManyMayBringAnOlderFileUpToDate(t *testing.T) {
 	t.Parallel()
-	for version := range int64(6) {
+	for version := range int64(7) {
 		t.Run(fmt.Sprintf("from version %d", version+1), func(t *testing.T) {
 			t.Parallel()
 			path := older(t, version+1)
@@ -86,7 +86,7 @@ func TestAnUpgradedFileHasTheTablesOfANewOne(t *testing.T) {
 		return all
 	}
 	want := schema(made(t))
-	for version := range int64(5) {
+	for version := range int64(6) {
 		if got := schema(older(t, version+1)); got != want || !strings.Contains(got, "sub_mark") {
 			t.Errorf("from version %d:\n%s\nwant\n%s", version+1, got, want)
 		}
@@ -122,6 +122,7 @@ func TestWhetherAMasterKeyFitsAFile(t *testing.T) {
 	if err := f.Fits(t.Context(), []byte("mine")); err != nil {
 		t.Errorf("nobody has claimed it: %v", err)
 	}
+	mustBeClaimed(t, f, false)
 	if err := f.Claim(t.Context(), []byte("mine")); err != nil {
 		t.Fatalf("looking has claimed it: %v", err)
 	}
@@ -133,8 +134,52 @@ func TestWhetherAMasterKeyFitsAFile(t *testing.T) {
 	}
 	canceled, cancel := context.WithCancel(t.Context())
 	cancel()
+	mustBeClaimed(t, f, true)
 	if err := f.Fits(canceled, []byte("other")); err == nil || errors.Is(err, sqlitefile.ErrOtherMaster) {
 		t.Errorf("nobody could look: %v", err)
+	}
+}
+
+func mustBeClaimed(t *testing.T, f *sqlitefile.File, want bool) {
+	t.Helper()
+	if got, err := f.Claimed(t.Context()); err != nil || got != want {
+		t.Errorf("claimed: %v, %v; want %v", got, err, want)
+	}
+}
+
+func TestAFileOfAnOlderVersionCanBeLookedAt(t *testing.T) {
+	t.Parallel()
+	f, err := sqlitefile.Open(t.Context(), older(t, 2), sqlitefile.Options{Look: true})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = f.Close() })
+	mustBeClaimed(t, f, false)
+	if err := f.Fits(t.Context(), []byte("mine")); err != nil {
+		t.Error(err)
+	}
+	if place, err := f.MovedTo(t.Context()); err != nil || place != "" {
+		t.Errorf("moved to %q, %v", place, err)
+	}
+}
+
+func TestAFileKnowsWhereItsSessionsAre(t *testing.T) {
+	t.Parallel()
+	path := older(t, 6)
+	for _, want := range []string{"", "redis at h:6379, database 3", "/other/glueauth.db", ""} {
+		f, err := sqlitefile.Open(t.Context(), path, sqlitefile.Options{})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := f.SetMoved(t.Context(), want); err != nil {
+			t.Error(err)
+		}
+		if err := f.Close(); err != nil {
+			t.Error(err)
+		}
+		if got, err := create(t, path).MovedTo(t.Context()); err != nil || got != want {
+			t.Errorf("moved to %q, %v; want %q", got, err, want)
+		}
 	}
 }
 
