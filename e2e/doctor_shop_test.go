@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"syscall"
 	"testing"
@@ -53,6 +54,9 @@ func TestDoctorOfAShopOnPostgreSQL(t *testing.T) {
 	s.Do(t, s.name, grant)
 	mustBeFine(t, s.examine(t, dir, ""))
 
+	s.revokesTokens(t, dir)
+	s.asksForTheEnd(t, dir)
+
 	s.Do(t, s.name, "ALTER TABLE spy_customer RENAME COLUMN registered TO since")
 	mustFind(t, s.examine(t, dir, ""), diagnosis{"customers", "fail", "the table spy_customer has no column registered", "set customers.source to sql"})
 	s.Do(t, s.name, "ALTER TABLE spy_customer RENAME COLUMN since TO registered", "ALTER TABLE spy_customer DROP COLUMN anonymized_at")
@@ -63,6 +67,33 @@ func TestDoctorOfAShopOnPostgreSQL(t *testing.T) {
 	s.Do(t, "", "ALTER SYSTEM SET ssl_cert_file = '"+cert+"'", "ALTER SYSTEM SET ssl_key_file = '"+key+"'", "ALTER SYSTEM SET ssl = on", "SELECT pg_reload_conf()")
 	storetest.Eventually(t, "it speaks TLS", func() bool { return s.Do(t, "", "SHOW ssl") == "on" })
 	mustFind(t, s.examine(t, dir, "?sslmode=verify-full&sslrootcert="+cert), diagnosis{"customers", "fail", "has expired", "renew it"})
+}
+
+// revokesTokens : an account that may not revoke the shop's refresh tokens is told how it may.
+func (s shopPatient) revokesTokens(t *testing.T, dir string) {
+	t.Helper()
+	s.Do(t, s.name, "REVOKE UPDATE (revoked_at) ON spy_oauth_refresh_token FROM doctor")
+	grant := mustFind(t, s.examine(t, dir, ""), diagnosis{"customers", "warn", "token that was taken over still works", "GRANT UPDATE (revoked_at) ON spy_oauth_refresh_token"})
+	s.Do(t, s.name, grant)
+	mustBeFine(t, s.examine(t, dir, ""))
+}
+
+// asksForTheEnd : where the shop's refresh tokens cannot be looked up, take-over must have an end, or the account the right.
+func (s shopPatient) asksForTheEnd(t *testing.T, dir string) {
+	t.Helper()
+	env := []string{"GLUEAUTH_CUSTOMERS_SOURCE=spryker", "GLUEAUTH_CUSTOMERS_URL=" + s.url, "GLUEAUTH_LEGACY_ENCRYPTION_KEY=" + vectorKey}
+	mustBeFine(t, examine(t, dir, env))
+	s.Do(t, s.name, "REVOKE SELECT ON spy_oauth_refresh_token FROM doctor")
+	const seen, remedy = "legacy.until is not set, and the shop's database cannot be asked", "GRANT SELECT ON spy_oauth_refresh_token TO"
+	if found := examine(t, dir, env); !slices.ContainsFunc(found, func(d diagnosis) bool {
+		return d.Check == "encryption key" && d.Result == "fail" && strings.Contains(d.Seen, seen) && strings.Contains(d.Remedy, remedy)
+	}) {
+		t.Errorf("no end is asked for: %+v", found)
+	}
+	if r := finish(t, dir, "", env, "serve"); r.code != 1 || !strings.Contains(r.stderr, seen) || !strings.Contains(r.stderr, remedy) {
+		t.Errorf("serve: exit code %d\n%s", r.code, r.stderr)
+	}
+	s.Do(t, s.name, "GRANT SELECT ON spy_oauth_refresh_token TO doctor")
 }
 
 // giveTo gives files to the account that a server runs as.
@@ -91,6 +122,7 @@ func TestDoctorOfAShopOnMariaDB(t *testing.T) {
 	s.Do(t, s.name, "GRANT DELETE ON spy_customer TO doctor")
 	mustFind(t, s.examine(t, dir, ""), diagnosis{"customers", "warn", "may write to spy_customer", "only SELECT"})
 	s.Do(t, s.name, "REVOKE DELETE ON spy_customer FROM doctor")
+	s.revokesTokens(t, dir)
 
 	s.Do(t, s.name, "UPDATE spy_customer SET password = 'plain text'")
 	mustFind(t, s.examine(t, dir, ""), diagnosis{"passwords", "fail", "1 of 1 looked at cannot be verified", "ask for a new password"})

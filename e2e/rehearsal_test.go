@@ -83,10 +83,12 @@ func newRehearsal(t *testing.T, kind string, start func(testing.TB, ...string) *
 	r.shop.db.Do(t, shopName, r.block(t, map[string]string{"PostgreSQL": "postgres", "MariaDB": "mariadb"}[kind]))
 	shop, proxy := r.shop.listen(t), freeAddress(t)
 	r.glue = "http://" + proxy
-	r.env = append(environment(r.dir), "GLUE_LISTEN="+proxy, "SHOP="+shop, "TOKEN_SERVER="+shop)
+	r.env = append(environment(r.dir), "GLUE_LISTEN="+proxy)
 	r.files(t)
-	r.run(t, "haproxy -D -f haproxy.cfg -p haproxy.pid")
+	r.replace = strings.NewReplacer("10.0.0.5:80", shop)
+	r.run(t, r.block(t, "front"))
 	t.Cleanup(func() { r.stopProxy(t) })
+	r.env = append(r.env, "SHOP="+shop) // which that block has exported
 	return r
 }
 
@@ -241,6 +243,9 @@ func (r *rehearsal) prepare(t *testing.T, kind string, s *shopper) {
 	r.server = start(t, r.dir, "--config=glueauth.yaml")
 	public, admin := strings.TrimPrefix(r.server.public, "http://"), strings.TrimPrefix(r.server.admin, "http://")
 	r.replace = strings.NewReplacer("localhost:8080", public, "127.0.0.1:8080", public, "localhost:8081", admin)
+	if log := r.server.stderr.String(); strings.Contains(log, "0001-01-01") || strings.Contains(log, `"level":"WARN"`) {
+		t.Errorf("%s: the log tells of times that nobody has given, or warns:\n%s", kind, log)
+	}
 	if out := r.run(t, r.block(t, "curl"), "CUSTOMER="+s.email, "PASSWORD="+demoPassword); !strings.Contains(out, `"refresh_token":"grt_`) {
 		t.Errorf("%s: curl prints no tokens: %s", kind, out)
 	}
@@ -273,6 +278,42 @@ func (r *rehearsal) over(t *testing.T, seen []*shopper) {
 		t.Errorf("no %s in\n%s", want, out)
 	}
 	r.signIn(t, &shopper{email: strings.ToUpper(seen[1].email)})
+	r.limitsGuessesByAddress(t, seen[2].email, seen[3].email)
+}
+
+// limitsGuessesByAddress : behind the proxy too, who guesses locks himself out, whatever he says where he comes from, and
+// nobody else.
+func (r *rehearsal) limitsGuessesByAddress(t *testing.T, one, other string) {
+	t.Helper()
+	front := &process{public: r.glue}
+	for attacker, victim := range map[string]string{"127.0.0.7": one, "127.0.0.8": other} {
+		p := front.from(t, attacker)
+		for i := range 11 { // guessing.pair_failures, and one
+			a, err := p.do(forged(t, r.glue, victim, fmt.Sprint("guess ", i), attacker == "127.0.0.8", i))
+			if want := map[bool]int{true: http.StatusBadRequest, false: http.StatusTooManyRequests}[i < 10]; err != nil || a.status != want {
+				t.Errorf("guess %d from %s: %v %v, want %d", i, attacker, a, err, want)
+			}
+		}
+		if a := front.from(t, "127.0.0.9").try(t, victim, demoPassword); a.status != http.StatusOK {
+			t.Errorf("%s, whom somebody at %s wants to lock out: %v", victim, attacker, a)
+		}
+	}
+}
+
+// forged signs in, as if on the way from addresses that are another one each time.
+func forged(t *testing.T, glue, name, password string, claims bool, i int) *http.Request {
+	t.Helper()
+	form := url.Values{"grant_type": {"password"}, "username": {name}, "password": {password}}
+	q, err := http.NewRequestWithContext(t.Context(), http.MethodPost, glue+"/token", strings.NewReader(form.Encode()))
+	if err != nil {
+		t.Fatal(err)
+	}
+	q.Header.Set("Content-Type", "application/x-www-form-urlencoded")
+	if claims {
+		q.Header.Add("X-Forwarded-For", fmt.Sprintf("4.4.4.%d, 4.4.5.%d", i, i))
+		q.Header.Add("X-Forwarded-For", fmt.Sprintf("4.4.6.%d", i))
+	}
+	return q
 }
 
 // publishesTheShopsKey : whoever validates by JWKS goes on accepting what the shop has signed.

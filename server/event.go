@@ -44,7 +44,11 @@ const (
 	causeUnknown     = "unknown_customer"
 	causeNoPassword  = "no_password"
 	causeWrong       = "wrong_password"
-	causeShop        = store.Cause("shop_refused")   // the shop does not know the token, has revoked it, or says another expiry or owner
+	causeShopUnknown = store.Cause("shop_unknown")   // the shop does not know the token
+	causeShopRevoked = store.Cause("shop_revoked")   // it has revoked it
+	causeShopClient  = store.Cause("shop_client")    // its table says another client,
+	causeShopExpiry  = store.Cause("shop_expiry")    // another expiry,
+	causeShopOwner   = store.Cause("shop_owner")     // or another customer than the token
 	causeOver        = store.Cause("take_over_over") // legacy.until has passed
 	endedOne         = "one"
 	endedAll         = "all"
@@ -66,7 +70,7 @@ func EventCauses() map[EventName][]string {
 		EventDisplaced:     none,
 		EventReuse:         {string(store.CauseReuse)},
 		EventRefreshRefused: append([]string{
-			causeNotOurs, string(causeShop), string(causeOver), string(store.OtherClient), string(store.ScopeRefused), string(store.CauseMissing),
+			causeNotOurs, string(causeShopUnknown), string(causeShopRevoked), string(causeShopClient), string(causeShopExpiry), string(causeShopOwner), string(causeOver), string(store.OtherClient), string(store.ScopeRefused), string(store.CauseMissing),
 			string(store.CauseExpired), string(store.CauseEpoch), string(store.CauseAll), string(store.CauseRevoked), string(store.CauseOperator),
 			string(store.CausePassword), string(store.CauseReuse), string(store.CauseExhausted), string(store.CauseTooMany),
 		}, barred...),

@@ -52,13 +52,17 @@ func (i *issuer) refusedByShop(ctx context.Context, t *shopToken, now time.Time)
 	row, err := legacy.Tokens.ShopToken(ctx, t.id)
 	switch {
 	case errors.Is(err, store.ErrNotFound):
-		return causeShop, nil
+		return causeShopUnknown, nil
 	case err != nil:
 		return "", err //nolint:wrapcheck // rotate wraps it
-	case row.Revoked || row.Client != t.client || !sameExpiry(row.ExpiresAt, t.expiresAt):
-		return causeShop, nil
+	case row.Revoked:
+		return causeShopRevoked, nil
+	case row.Client != t.client:
+		return causeShopClient, nil
+	case !sameExpiry(row.ExpiresAt, t.expiresAt):
+		return causeShopExpiry, nil
 	case row.CustomerReference != "" && row.CustomerReference != t.reference: // older shops have none
-		return causeShop, nil
+		return causeShopOwner, nil
 	default:
 		return "", nil
 	}

@@ -180,17 +180,17 @@ func TestTheShopIsAskedFirst(t *testing.T) {
 	}
 	for name, c := range map[string]struct {
 		change func(*store.ShopToken)
-		want   server.Code // empty: it is taken over
+		cause  string // why it is refused; empty: it is taken over
 	}{
 		"as it is":                   {func(*store.ShopToken) {}, ""},
 		"two hours behind UTC":       {func(r *store.ShopToken) { r.ExpiresAt = r.ExpiresAt.Add(-2 * time.Hour) }, ""},
 		"in Nepal, a second off":     {func(r *store.ShopToken) { r.ExpiresAt = r.ExpiresAt.Add(345*time.Minute - time.Second) }, ""},
-		"another expiry":             {func(r *store.ShopToken) { r.ExpiresAt = r.ExpiresAt.Add(time.Minute) }, server.BadRefreshToken},
-		"an expiry days before":      {func(r *store.ShopToken) { r.ExpiresAt = r.ExpiresAt.Add(-24 * time.Hour) }, server.BadRefreshToken},
-		"revoked":                    {func(r *store.ShopToken) { r.Revoked = true }, server.BadRefreshToken},
-		"another customer's":         {func(r *store.ShopToken) { r.CustomerReference = "DE--22" }, server.BadRefreshToken},
+		"another expiry":             {func(r *store.ShopToken) { r.ExpiresAt = r.ExpiresAt.Add(time.Minute) }, "shop_expiry"},
+		"an expiry days before":      {func(r *store.ShopToken) { r.ExpiresAt = r.ExpiresAt.Add(-24 * time.Hour) }, "shop_expiry"},
+		"revoked":                    {func(r *store.ShopToken) { r.Revoked = true }, "shop_revoked"},
+		"another customer's":         {func(r *store.ShopToken) { r.CustomerReference = "DE--22" }, "shop_owner"},
 		"nobody's, in an older shop": {func(r *store.ShopToken) { r.CustomerReference = "" }, ""},
-		"another client's, it says":  {func(r *store.ShopToken) { r.Client = "web" }, server.BadRefreshToken},
+		"another client's, it says":  {func(r *store.ShopToken) { r.Client = "web" }, "shop_client"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
@@ -201,11 +201,11 @@ func TestTheShopIsAskedFirst(t *testing.T) {
 			id := strings.Repeat("01", 40)
 			table.rows[id] = row
 			answer, err := h.refresh(h.held(1))
-			if c.want != "" {
-				if server.CodeOf(err) != c.want {
-					t.Errorf("got %v, want %s", err, c.want)
+			if c.cause != "" {
+				if server.CodeOf(err) != server.BadRefreshToken {
+					t.Errorf("got %v, want %s", err, server.BadRefreshToken)
 				}
-				h.told(server.EventRefreshRefused, "shop_refused")
+				h.told(server.EventRefreshRefused, c.cause)
 				return
 			}
 			if err != nil || !table.rows[id].Revoked {
@@ -218,7 +218,7 @@ func TestTheShopIsAskedFirst(t *testing.T) {
 	}
 	h := succession(t, func(c *server.Config) { c.Legacy.Tokens = &shopTable{} })
 	h.refused(h.held(1), "a token that the shop does not know")
-	h.told(server.EventRefreshRefused, "shop_refused")
+	h.told(server.EventRefreshRefused, "shop_unknown")
 }
 
 func TestANoOfTheShopDoesNotCountAgainstASessionThatAnotherTabHasTakenOver(t *testing.T) {

@@ -22,8 +22,8 @@ func (d *doctor) checkLegacy(context.Context) []finding {
 	case err != nil:
 		return []finding{failed(check, err)}
 	case legacy.Until.IsZero() && d.asksNobody:
-		return []finding{broken(check, "set it to the day on which the last of the shop's refresh tokens expires, 31 days after the switch-over",
-			"legacy.until is not set, and there is no shop database to ask about tokens")}
+		seen, remedy := endless(d.cfg)
+		return []finding{broken(check, remedy, "%s", seen)}
 	case d.shopToken == "":
 		return []finding{fine(check, "it can be one; --shop-token proves it with a refresh token of the shop's")}
 	case expires.IsZero():

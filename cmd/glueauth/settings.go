@@ -59,10 +59,8 @@ func preflight(cfg *config.Config) error {
 	if _, err := openCertificates(cfg); err != nil {
 		return err
 	}
-	if cfg.Customers.URL != "" {
-		if err := sqlstore.CheckShopURL(cfg.Customers.URL); err != nil {
-			return fmt.Errorf("customers.url: %w", err)
-		}
+	if err := preflightShop(cfg); err != nil {
+		return err
 	}
 	if cfg.Redis.URL == "" {
 		if cfg.Redis.WaitReplicas > 0 {
@@ -72,6 +70,20 @@ func preflight(cfg *config.Config) error {
 	}
 	if err := redisstore.Check(cfg.Redis.URL); err != nil {
 		return fmt.Errorf("redis.url: %w", err)
+	}
+	return nil
+}
+
+// preflightShop looks at what is said of a shop.
+func preflightShop(cfg *config.Config) error {
+	if cfg.Customers.URL != "" {
+		if err := sqlstore.CheckShopURL(cfg.Customers.URL); err != nil {
+			return fmt.Errorf("customers.url: %w", err)
+		}
+	}
+	if legacy := cfg.Legacy; legacy.EncryptionKey != "" && legacy.Until.IsZero() && cfg.Customers.Source != customersOfSpryker {
+		seen, remedy := endless(cfg)
+		return errors.New(seen + ": " + remedy)
 	}
 	return nil
 }

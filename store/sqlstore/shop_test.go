@@ -63,6 +63,7 @@ func TestShops(t *testing.T) {
 					})
 				}
 			})
+			t.Run("a replica", func(t *testing.T) { testReplica(t, s) })
 			t.Run("outage", func(t *testing.T) { testOutage(t, s) })
 		})
 	}

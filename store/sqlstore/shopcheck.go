@@ -86,7 +86,28 @@ func (s *Shop) told(ctx context.Context, account, table string, columns []string
 func (s *Shop) checkTokens(ctx context.Context, account string) (err error) {
 	s.tokens, err = s.told(ctx, account, tokenTable, []string{"identifier", "customer_reference", "fk_oauth_client", "expires_at", "revoked_at"},
 		"whether the shop has revoked a refresh token of its own is not known", "")
-	return err
+	if err != nil || !s.tokens {
+		return err
+	}
+	return s.checkRevoking(ctx, account)
+}
+
+// checkRevoking looks whether refresh tokens can be revoked in the shop's table: to ask how that is done takes the same rights
+// as to do it, and writes nothing.
+func (s *Shop) checkRevoking(ctx context.Context, account string) error {
+	const so = "a refresh token that was taken over still works at the shop"
+	err := s.write(ctx, "EXPLAIN UPDATE "+tokenTable+" SET revoked_at = NULL WHERE identifier = ''")
+	switch troubleOf(err) {
+	case noPrivilege:
+		s.finding("GRANT UPDATE (revoked_at) ON "+tokenTable+" TO "+account, "the account may not write revoked_at of %s: %s", tokenTable, so)
+	case noWriting:
+		s.finding("name the database that the shop writes to in customers.url", "the database can only be read: %s", so)
+	default:
+		if err != nil {
+			return unavailable("look at "+tokenTable, err)
+		}
+	}
+	return nil
 }
 
 func (s *Shop) checkEmailIndex(ctx context.Context) error {

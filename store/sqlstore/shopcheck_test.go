@@ -48,6 +48,12 @@ func testFindings(t *testing.T, s shopServer) {
 			{"REVOKE SELECT ON spy_company_user FROM ACCOUNT", "may not read fk_customer of spy_company_user", "GRANT SELECT ON spy_company_user TO " + s.pick(`"ACCOUNT"`, "'ACCOUNT'@'%'")},
 			{"REVOKE SELECT ON spy_oauth_refresh_token FROM ACCOUNT", "may not read identifier of spy_oauth_refresh_token", "GRANT SELECT ON spy_oauth_refresh_token"},
 		},
+		{
+			{
+				"REVOKE UPDATE (revoked_at) ON spy_oauth_refresh_token FROM ACCOUNT", "still works at the shop",
+				"GRANT UPDATE (revoked_at) ON spy_oauth_refresh_token TO " + s.pick(`"ACCOUNT"`, "'ACCOUNT'@'%'"),
+			},
+		},
 	} {
 		database := fmt.Sprintf("lacks%d", i)
 		url := s.Shop(t, database)
@@ -64,6 +70,18 @@ func testFindings(t *testing.T, s shopServer) {
 	url := s.Shop(t, "binary_case")
 	s.Do(t, "binary_case", "ALTER TABLE spy_customer MODIFY email VARCHAR(255) CHARACTER SET utf8mb4 COLLATE utf8mb4_bin NOT NULL")
 	wantFindings(t, "binary_case", mustOpenShop(t, url, ""), []lack{{"", "utf8mb4_bin", "_ci"}})
+}
+
+// testReplica has a server that only reads, as far as one that is no replica can do so.
+func testReplica(t *testing.T, s shopServer) {
+	t.Helper()
+	if s.postgres { // where transactions may say that they write nevertheless
+		return
+	}
+	url := s.Shop(t, "replica")
+	s.Do(t, "", "SET GLOBAL read_only = ON")
+	wantFindings(t, "replica", mustOpenShop(t, url, ""), []lack{{"SET GLOBAL read_only = ON", "can only be read", "that the shop writes to"}})
+	s.Do(t, "", "SET GLOBAL read_only = OFF")
 }
 
 // wantFindings demands one finding for each lack and no other; a remedy only where there is one.

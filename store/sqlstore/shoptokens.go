@@ -38,31 +38,39 @@ func (s *Shop) ShopToken(ctx context.Context, id string) (store.ShopToken, error
 // RevokeShopToken marks the rows of a refresh token of the shop's own as revoked, those that are not yet. An account that may
 // only read gets [store.ErrReadOnly].
 func (s *Shop) RevokeShopToken(ctx context.Context, id string, at time.Time) error {
-	const what = "revoke refresh token of the shop"
 	ctx, cancel := context.WithTimeout(ctx, shopDeadline)
 	defer cancel()
-	conn, err := s.db.Conn(ctx)
-	if err != nil {
+	err := s.write(ctx, `UPDATE `+tokenTable+` SET revoked_at = `+s.kind.parameter(1)+` WHERE identifier = `+s.kind.parameter(2)+` AND revoked_at IS NULL`,
+		at.UTC().Truncate(time.Second), id)
+	const what = "revoke refresh token of the shop"
+	switch t := troubleOf(err); {
+	case err == nil:
+		return nil
+	case t == noPrivilege || t == noWriting:
+		return fmt.Errorf("%s: %w: %w", what, store.ErrReadOnly, err)
+	default:
 		return unavailable(what, err)
 	}
+}
+
+// write carries out one statement in a transaction that may write, which those of our connections otherwise may not.
+func (s *Shop) write(ctx context.Context, statement string, args ...any) error {
+	conn, err := s.db.Conn(ctx)
+	if err != nil {
+		return err
+	}
 	defer conn.Close() //nolint:errcheck // it goes back to the pool, or is gone
-	// Connections of ours read only, but for this transaction.
 	err = run(ctx, conn, "START TRANSACTION READ WRITE")
 	if err == nil {
-		err = run(ctx, conn, `UPDATE `+tokenTable+` SET revoked_at = `+s.kind.parameter(1)+` WHERE identifier = `+s.kind.parameter(2)+` AND revoked_at IS NULL`,
-			at.UTC().Truncate(time.Second), id)
+		err = run(ctx, conn, statement, args...)
 	}
 	if err == nil {
 		err = run(ctx, conn, "COMMIT")
 	}
-	if err == nil {
-		return nil
+	if err != nil {
+		_ = conn.Raw(func(any) error { return driver.ErrBadConn }) // so that the transaction ends with its connection
 	}
-	_ = conn.Raw(func(any) error { return driver.ErrBadConn }) // so that the transaction ends with its connection
-	if t := troubleOf(err); t == noPrivilege || t == noWriting {
-		return fmt.Errorf("%s: %w: %w", what, store.ErrReadOnly, err)
-	}
-	return unavailable(what, err)
+	return err
 }
 
 func run(ctx context.Context, conn *sql.Conn, statement string, args ...any) error {
