@@ -202,7 +202,7 @@ func TestSessionsMoveThatWasBrokenOffGoesOn(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	server.Do(t, "CONFIG", "SET", "maxmemory", strconv.Itoa(memory+400_000))
+	server.Do(t, "CONFIG", "SET", "maxmemory", strconv.Itoa(memory+900_000)) // more than the commands of one batch take, less than all sessions
 	code, stdout, stderr := moveCommand(t.Context(), "", "--from", data, "--to", server.URL())
 	if code != exitFailed || stdout != "" || !strings.Contains(stderr, " of 3000 sessions; run it again") || !strings.Contains(stderr, "oom") {
 		t.Fatalf("exit code %d, stdout %q, stderr %q", code, stdout, stderr)
