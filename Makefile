@@ -61,7 +61,7 @@ storm: need ## 2,000 simulated customers with three tabs, and thieves, against e
 bench: need ## run the benchmarks
 	@go test -run '^$$' -bench . -benchmem ./...
 
-bench-overload: need ## ten times as many sign-ins as can be done, beside refreshes; then the same against go-oauth2: eight minutes
+bench-overload: need ## ten times as many sign-ins as can be done, beside refreshes; then the same against go-oauth2: ten minutes
 	@cd bench && go test -vet=off -count=1 -timeout 30m -run '^$$' -bench '^BenchmarkOverload$$' -benchtime 1x .
 
 bench-timing: need ## whether the time of a refused sign-in tells if there is such a customer: three minutes
