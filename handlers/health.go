@@ -41,7 +41,6 @@ type readiness struct {
 	mu      sync.Mutex // held during a check: all who ask meanwhile share it
 	checked time.Time  // zero before the first check
 	err     error      // what is said
-	again   bool       // a good result stands against err, and waits for another one
 	against int        // results in a row that say otherwise
 }
 
@@ -83,7 +82,7 @@ func (h *readiness) result(ctx context.Context) error {
 	if age < 0 || age >= readyFresh {
 		h.look(ctx, age > readySilence)
 	}
-	if h.again {
+	if h.err != nil && h.against > 0 {
 		return fmt.Errorf("it answers again, which the next look has to confirm; before: %w", h.err)
 	}
 	return h.err
@@ -101,5 +100,4 @@ func (h *readiness) look(ctx context.Context, old bool) {
 	if agrees := (err == nil) == (h.err == nil); agrees || first || old && err == nil || h.against >= readyStreak {
 		h.err, h.against = err, 0
 	}
-	h.again = err == nil && h.err != nil
 }
