@@ -5,7 +5,6 @@ import (
 	"strings"
 	"sync"
 	"testing"
-	"time"
 
 	"github.com/glueauth/glueauth/config/secret"
 	"github.com/glueauth/glueauth/store/redisstore"
@@ -33,12 +32,11 @@ func newRedis(t *testing.T, w *world) *redis {
 
 func (r *redis) open(t *testing.T) []keeper {
 	t.Helper()
-	offset := func() time.Duration { return time.Until(r.w.storeNow()) }
 	r.stores = nil
 	var all []keeper
 	for _, replicas := range []int{1, 1, 0} {
 		s, err := redisstore.Open(t.Context(), redisstore.Options{
-			URL: secret.Text("redis://" + r.front.address), WaitReplicas: replicas, ClockOffset: offset,
+			URL: secret.Text("redis://" + r.front.address), WaitReplicas: replicas, Clock: r.w.storeNow,
 		})
 		r.w.check(err)
 		r.stores, all = append(r.stores, s), append(all, s)

@@ -7,6 +7,7 @@ import (
 	"net/url"
 	"strconv"
 	"strings"
+	"time"
 
 	"github.com/redis/go-redis/v9"
 	"github.com/redis/go-redis/v9/maintnotifications"
@@ -28,6 +29,7 @@ type address struct {
 	master   string // name of the master that the Sentinels watch
 	sentinel url.Userinfo
 	tls      bool
+	patience time.Duration // of a call
 }
 
 var errForm = errors.New("redis: the url has none of the forms redis://HOST:6379/0, rediss://HOST:6379/0, unix:///PATH?db=0, " +
@@ -136,17 +138,18 @@ func hostPort(text, port string) (string, bool) {
 func (a address) connect() servers {
 	switch a.form {
 	case "cluster":
-		return servers{node: a.options, cluster: redis.NewClusterClient(a.cluster())}
+		return servers{patience: a.patience, node: a.options, cluster: redis.NewClusterClient(a.cluster())}
 	case "sentinel":
-		return servers{node: a.options, single: redis.NewFailoverClient(a.failover())}
+		return servers{patience: a.patience, node: a.options, single: redis.NewFailoverClient(a.failover())}
 	default:
-		return servers{node: a.options, single: redis.NewClient(a.options(a.hosts[0]))}
+		return servers{patience: a.patience, node: a.options, single: redis.NewClient(a.options(a.hosts[0]))}
 	}
 }
 
 // options are those of one node. MaxRetries is off because the library would send a script a second time after a lost
 // answer, and without ContextTimeoutEnabled it would not heed deadlines. What only makes noise on connecting is off too.
 func (a address) options(host string) *redis.Options {
+	step := a.patience * 2 / 3
 	return &redis.Options{
 		Network: a.network, Addr: host, Username: a.user, Password: a.password, DB: a.db, TLSConfig: a.tlsConfig(),
 		Protocol: 2, DisableIdentity: true, MaintNotificationsConfig: quiet(),

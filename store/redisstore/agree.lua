@@ -1,4 +1,4 @@
--- ARGV: offset, seconds to live, customers' source, fingerprints of the master key by number, ids of the signing keys.
+-- ARGV: time, seconds to live, customers' source, fingerprints of the master key by number, ids of the signing keys.
 -- The two lists are separated by spaces. It returns what does not fit, or an empty text.
 local function words(text)
   local list = {}

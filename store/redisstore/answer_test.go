@@ -15,8 +15,8 @@ import (
 func TestBadAnswers(t *testing.T) {
 	t.Parallel()
 	relay := storetest.Relay(t, storetest.Redis(t))
-	s := open(t, redisstore.Options{URL: secret.Text(relay.URL())})
-	opened(t, s, 1, 2)
+	patiently, hastily := open(t, redisstore.Options{URL: secret.Text(relay.URL())}), open(t, redisstore.Options{URL: secret.Text(relay.URL()), Patience: hasty})
+	opened(t, patiently, 1, 2)
 	const inScript = "-ERR Error running script (call to f_0): @user_script:9: @user_script: 9: "
 	for answer, class := range map[string]string{
 		"-LOADING Redis is loading the dataset in memory\r\n":                              "loading",
@@ -52,6 +52,10 @@ func TestBadAnswers(t *testing.T) {
 		"*2\r\n$7\r\nrota":                 "timeout",
 		"$999999999999999999999\r\n":       "protocol",
 	} {
+		s := patiently
+		if class == "timeout" {
+			s = hastily
+		}
 		relay.Answer(answer)
 		for call, run := range map[string]func() error{
 			"rotate": func() error { _, err := s.Rotate(t.Context(), refresh(1, 2)); return err },
@@ -71,7 +75,7 @@ func TestBadAnswers(t *testing.T) {
 		}
 	}
 	relay.Answer("")
-	if got, err := s.Rotate(t.Context(), refresh(1, 2)); err != nil || got.Outcome != store.Rotated {
+	if got, err := patiently.Rotate(t.Context(), refresh(1, 2)); err != nil || got.Outcome != store.Rotated {
 		t.Errorf("%+v, %v", got, err)
 	}
 }
@@ -86,7 +90,7 @@ func TestLostAnswers(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			relay := storetest.Relay(t, storetest.Redis(t))
-			s := open(t, redisstore.Options{URL: secret.Text(relay.URL())})
+			s := open(t, redisstore.Options{URL: secret.Text(relay.URL()), Patience: map[string]time.Duration{"late": hasty}[name]})
 			opened(t, s, 1)
 			before, release := relay.Scripts(), make(chan struct{})
 			harm(relay, release)

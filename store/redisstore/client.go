@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"net"
+	"time"
 
 	"github.com/redis/go-redis/v9"
 )
@@ -11,15 +12,20 @@ import (
 const (
 	// redirects is for how many times one call follows a key to another node.
 	redirects = 3
-	// waitLimit is for how many milliseconds a server waits for its replicas; the answer must come within step.
+	// waitLimit is for how many milliseconds a server waits for its replicas; the answer must come within two thirds of patience.
 	waitLimit = 700
 )
 
 // servers are where scripts run: one client, or those of a Cluster.
 type servers struct {
-	single  *redis.Client
-	cluster *redis.ClusterClient
-	node    func(host string) *redis.Options // of a node that a key has moved to
+	single   *redis.Client
+	cluster  *redis.ClusterClient
+	node     func(host string) *redis.Options // of a node that a key has moved to
+	patience time.Duration                    // of a call
+}
+
+func (s servers) bounded(ctx context.Context) (context.Context, context.CancelFunc) {
+	return context.WithTimeout(ctx, s.patience)
 }
 
 // call is one run of a script.
@@ -33,7 +39,7 @@ type call struct {
 // run carries out a call within its time. Whatever fails is an error that wraps [store.ErrUnavailable]; then the call was
 // carried out as a whole or not at all. With values it was, on the master, and what failed is only to have it confirmed.
 func (s servers) run(ctx context.Context, c call) ([]any, error) {
-	ctx, cancel := context.WithTimeout(ctx, patience)
+	ctx, cancel := s.bounded(ctx)
 	defer cancel()
 	value, err := s.follow(ctx, c)
 	values, ok := value.([]any)
@@ -49,7 +55,7 @@ func (s servers) run(ctx context.Context, c call) ([]any, error) {
 // teach loads the scripts where keys may be, so that no customer waits for it. A server that comes later, or forgets them,
 // is taught by the first call that needs one.
 func (s servers) teach(ctx context.Context, all scripts) error {
-	ctx, cancel := context.WithTimeout(ctx, patience)
+	ctx, cancel := s.bounded(ctx)
 	defer cancel()
 	load := func(ctx context.Context, client *redis.Client) error {
 		for _, each := range []script{all.probe, all.open, all.rotate, all.end, all.endAll, all.export, all.list, all.take, all.note, all.revoked, all.forget, all.known, all.guess, all.refund} {

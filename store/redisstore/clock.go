@@ -16,7 +16,7 @@ func (s *Store) Skew(ctx context.Context, now func() time.Time) (farthest time.D
 	}
 	for _, server := range servers {
 		ahead, err := store.Skew(now, func() (time.Time, error) {
-			ctx, cancel := context.WithTimeout(ctx, patience)
+			ctx, cancel := s.servers.bounded(ctx)
 			defer cancel()
 			return server.Time(ctx).Result()
 		})

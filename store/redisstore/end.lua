@@ -1,5 +1,5 @@
 -- The decision of store.Session.End; the two must decide alike.
--- ARGV: offset, name, cause, client (empty: any), from. It returns 1 when it ended the session, and 2 when that has ended just now
+-- ARGV: time, name, cause, client (empty: any), from. It returns 1 when it ended the session, and 2 when that has ended just now
 -- or not long ago.
 local name, cause, client, address = ARGV[2], ARGV[3], ARGV[4], string.sub(ARGV[5], 1, 16)
 local record = redis.call('GET', KEYS[2])

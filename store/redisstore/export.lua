@@ -1,4 +1,4 @@
--- ARGV: offset, name, as it stands (0/1): also an expired one. It changes nothing, so that it also runs on a server that
+-- ARGV: time, name, as it stands (0/1): also an expired one. It changes nothing, so that it also runs on a server that
 -- takes no writes.
 -- It returns the session's fields in the order in which import.lua takes them, or an empty list when there is no session.
 local record = redis.call('GET', KEYS[2])

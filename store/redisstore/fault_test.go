@@ -1,6 +1,7 @@
 package redisstore_test
 
 import (
+	"cmp"
 	"errors"
 	"net"
 	"os"
@@ -21,12 +22,13 @@ const password = "correct-horse"
 
 // fault is something that happens to a server, and how it passes.
 type fault struct {
-	args   []string // of the server
-	user   string   // in the url, as user:password@
-	strike func(t *testing.T, r *storetest.RedisServer)
-	mend   func(t *testing.T, r *storetest.RedisServer)
-	class  string // of the errors meanwhile; alternatives stand apart by |
-	ends   bool   // ending works nevertheless
+	args     []string // of the server
+	user     string   // in the url, as user:password@
+	strike   func(t *testing.T, r *storetest.RedisServer)
+	mend     func(t *testing.T, r *storetest.RedisServer)
+	class    string        // of the errors meanwhile; alternatives stand apart by |
+	ends     bool          // ending works nevertheless
+	patience time.Duration // of the store, when not patient
 }
 
 func do(commands ...string) func(*testing.T, *storetest.RedisServer) {
@@ -45,7 +47,7 @@ func faults() map[string]fault {
 		"hangs": {
 			strike: func(t *testing.T, r *storetest.RedisServer) { t.Helper(); r.Stop(t) },
 			mend:   func(t *testing.T, r *storetest.RedisServer) { t.Helper(); r.Continue(t) },
-			class:  "timeout",
+			class:  "timeout", patience: hasty,
 		},
 		"is killed and comes back with its data": {
 			args:   durable,
@@ -184,12 +186,17 @@ func signOut(name byte, generation uint32, how store.SignOut) store.Rotation {
 func opened(t *testing.T, s *redisstore.Store, names ...byte) {
 	t.Helper()
 	for _, name := range names {
-		if _, err := s.Open(t.Context(), signIn(name)); err != nil {
-			t.Fatal(err)
-		}
-		if got, err := s.Rotate(t.Context(), refresh(name, 1)); err != nil || got.Outcome != store.Rotated {
-			t.Fatalf("%+v, %v", got, err)
-		}
+		storetest.Eventually(t, "the session is there", func() bool {
+			_, err := s.Open(t.Context(), signIn(name))
+			return err == nil || strings.Contains(err.Error(), "is taken") // by the call before
+		})
+		storetest.Eventually(t, "the session is in use", func() bool {
+			got, err := s.Rotate(t.Context(), refresh(name, 1))
+			if err != nil && !errors.Is(err, store.ErrUnavailable) || err == nil && got.Generation != 2 {
+				t.Fatalf("%+v, %v", got, err)
+			}
+			return err == nil
+		})
 	}
 }
 
@@ -246,7 +253,8 @@ func TestFaults(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			r := storetest.Redis(t, f.args...)
-			s, err := redisstore.Open(t.Context(), redisstore.Options{URL: secret.Text("unix://" + f.user + r.Socket)})
+			url := secret.Text("unix://" + f.user + r.Socket)
+			s, err := redisstore.Open(t.Context(), redisstore.Options{URL: url, Patience: cmp.Or(f.patience, patient)})
 			if err != nil {
 				t.Fatal(err)
 			}

@@ -1,8 +1,6 @@
 -- It deletes what was written down by note.lua so many seconds ago, at most STEP entries, and returns how many those were.
--- ARGV: offset, age.
+-- ARGV: time, age.
 local STEP = 1000
-local time = redis.call('TIME')
-local now = math.floor((time[1] * 1000000 + time[2] + tonumber(ARGV[1])) / 1000000)
 local old = redis.call('ZRANGEBYSCORE', KEYS[1], '-inf', now - tonumber(ARGV[2]), 'LIMIT', 0, STEP)
 if #old > 0 then
   redis.call('ZREM', KEYS[1], unpack(old))

@@ -73,7 +73,7 @@ func (g *Guardian) Look(ctx context.Context) ([]Finding, error) {
 
 // ask looks at one server.
 func (g *Guardian) ask(ctx context.Context, server *redis.Client) ([]Finding, error) {
-	ctx, cancel := context.WithTimeout(ctx, patience)
+	ctx, cancel := g.store.servers.bounded(ctx)
 	defer cancel()
 	address := server.Options().Addr
 	text, err := server.Info(ctx, "everything").Result()

@@ -129,7 +129,7 @@ func TestGuardianMayBeForbiddenToLook(t *testing.T) {
 func TestGuardianCannotReachItsServer(t *testing.T) {
 	t.Parallel()
 	r := storetest.Redis(t)
-	g := open(t, redisstore.Options{URL: secret.Text(r.URL())}).Guardian()
+	g := open(t, redisstore.Options{URL: secret.Text(r.URL()), Patience: hasty}).Guardian()
 	r.Stop(t)
 	_, err := g.Look(t.Context())
 	mustBe(t, err, "timeout")

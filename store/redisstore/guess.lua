@@ -1,10 +1,8 @@
 -- The decisions of store.Guess on the buckets KEYS, which share a slot; the two must decide alike. It takes a place in each of
 -- them, or in none.
--- ARGV: what a test adds to the clock, in microseconds; then of each bucket how many it takes, its window and its lock (0: until
+-- ARGV: time, then of each bucket how many it takes, its window and its lock (0: until
 -- the window ends), in seconds.
 -- It returns 0 and the ends of the windows, or the number of the first bucket that is full and for how many seconds it is.
-local time = redis.call('TIME')
-local now = math.floor((time[1] * 1000000 + time[2] + tonumber(ARGV[1])) / 1000000)
 local BUCKET = '>I4I5I5' -- taken, ends, locked until
 
 local buckets, reply = {}, { 0 }
@@ -29,7 +27,7 @@ for i, key in ipairs(KEYS) do
   if b.taken >= most then
     locked = lock > 0 and now + lock or b.ends
   end
-  local till = (math.max(b.ends, locked) + 1) * 1000 - math.floor(tonumber(ARGV[1]) / 1000)
+  local till = (math.max(b.ends, locked) + 1) * 1000 - math.floor(offset / 1000)
   redis.call('SET', key, struct.pack(BUCKET, b.taken, b.ends, locked), 'PXAT', string.format('%.0f', till))
   reply[i + 1] = b.ends
 end

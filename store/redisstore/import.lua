@@ -1,5 +1,5 @@
 -- The decision of store.Snapshot.Merge, as it stands there; the two must decide alike.
--- ARGV: offset, name, client, scopes, epoch, password, base, cur, uses, retry, device, replays, started, rotated, expires,
+-- ARGV: time, name, client, scopes, epoch, password, base, cur, uses, retry, device, replays, started, rotated, expires,
 -- ends, ended, cause, shut, base expires, rejoined, first, last, timeline, expiry of the shop's token, mark and sub, and of the subject's record at the source epoch (empty: there is none),
 -- expiry, floor, address and cause of the floor, and shop floor.
 -- It returns 'added', 'updated' or 'kept'.

@@ -3,7 +3,6 @@ package redisstore
 import (
 	"context"
 	"errors"
-	"fmt"
 )
 
 // Keyring keeps sealed records in Redis, all of them in one hash without an end. Those that are put aside go to another.
@@ -20,15 +19,15 @@ const (
 
 // Keyring returns the records that are kept beside the sessions.
 func (s *Store) Keyring() (*Keyring, error) {
-	swap, err := texts.ReadFile("keyring.lua")
+	swap, err := composed("keyring.lua")
 	if err != nil {
-		return nil, fmt.Errorf("read the scripts: %w", err)
+		return nil, err
 	}
 	return &Keyring{
 		store:   s,
 		version: named("return redis.call('HGET', KEYS[1], '" + versionField + "') or ''"),
 		load:    named("return redis.call('HGETALL', KEYS[1])"),
-		swap:    named(string(swap)),
+		swap:    swap,
 	}, nil
 }
 

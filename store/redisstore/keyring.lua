@@ -1,4 +1,4 @@
--- KEYS: the records, those put aside. ARGV: offset, the version that the records must have, the next one, how many records follow as
+-- KEYS: the records, those put aside. ARGV: time, the version that the records must have, the next one, how many records follow as
 -- name and value, and then the names of those to put aside. It returns 1 where they had that version, and else 0 and changes nothing.
 local version = redis.call('HGET', KEYS[1], 'version') or ''
 if version ~= ARGV[2] then

@@ -1,4 +1,4 @@
--- ARGV: offset, mark of an address. KEYS[2] is not used. It changes nothing.
+-- ARGV: time, mark of an address. KEYS[2] is not used. It changes nothing.
 -- It returns 1 when the customer has used the address in the last thirty days.
 for _, list in ipairs(redis.call('HMGET', KEYS[1], 'a', 'b')) do
   for i = 1, list and #list or 0, KNOWN_SIZE do

@@ -1,4 +1,4 @@
--- ARGV: offset. KEYS[2] is not used. It changes nothing.
+-- ARGV: time. KEYS[2] is not used. It changes nothing.
 -- It returns the customer's record as it stands (epoch, expiry, floor, address and cause of the floor, shop floor) and the names of the
 -- sessions in it, or an empty list when there is no record.
 local r = stored()

@@ -98,7 +98,7 @@ func (s *Store) importing(e store.Snapshot) (call, error) {
 		retry = nil
 	}
 	args := []any{
-		s.offset().Microseconds(), e.Name[:], e.Client, scopes, e.Epoch[:], e.Password[:], e.Base, e.Cur, uses, retry, e.Device[:],
+		s.time(), e.Name[:], e.Client, scopes, e.Epoch[:], e.Password[:], e.Base, e.Cur, uses, retry, e.Device[:],
 		e.Replays, e.StartedAt.Unix(), e.RotatedAt.Unix(), e.ExpiresAt.Unix(), e.EndsAt.Unix(), unix(e.EndedAt), string(e.Cause),
 		e.Shut, unix(e.BaseExpiresAt), unix(e.RejoinedAt), packed(e.First), packed(e.Last), packedTimeline(e.Timeline),
 		unix(e.ShopExpiresAt), marked(e.SubMark, e.Sub),

@@ -29,7 +29,7 @@ func onRedis(t *testing.T, now func() time.Time) storetest.Movable {
 
 func at(t *testing.T, url string, now func() time.Time) *redisstore.Store {
 	t.Helper()
-	return open(t, redisstore.Options{URL: secret.Text(url), ClockOffset: func() time.Duration { return time.Until(now()) }})
+	return open(t, redisstore.Options{URL: secret.Text(url), Clock: now})
 }
 
 func embedded(t *testing.T, now func() time.Time) storetest.Movable {

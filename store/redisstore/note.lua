@@ -1,11 +1,9 @@
 -- It writes down what has ended. KEYS[1] is the list, the fields by the second they were written in; KEYS[2] has their values.
--- ARGV: offset, and then of each: field, epoch (empty: a session that has ended once and for all), microseconds of the "not before"
+-- ARGV: time, and then of each: field, epoch (empty: a session that has ended once and for all), microseconds of the "not before"
 -- that goes with the epoch (0: none).
 -- A field is kind and id of the subject (9 bytes), and of a session the name (25 bytes), behind a plus where it is spared. A
 -- value is: written, not before, epoch. The list has the part of a second of "not before" behind the second of writing.
 local KEPT = 367 * 86400 -- longer than any access token lives
-local time = redis.call('TIME')
-local now = math.floor((time[1] * 1000000 + time[2] + tonumber(ARGV[1])) / 1000000)
 -- A write that takes no memory, so that a store without any takes the few bytes that follow: it must be able to end sessions.
 redis.call('ZREM', KEYS[1], '')
 for i = 2, #ARGV, 3 do

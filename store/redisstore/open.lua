@@ -1,4 +1,4 @@
--- ARGV: offset, name, client, scopes, password, device, fresh epoch, lifetime, life, most open, from, mark of the address (empty:
+-- ARGV: time, name, client, scopes, password, device, fresh epoch, lifetime, life, most open, from, mark of the address (empty:
 -- none).
 -- It returns the expiry, the epoch by which it is spared (may be empty) and the names of the sessions that the cap ended, or an empty list when the name is taken.
 if redis.call('EXISTS', KEYS[2]) == 1 then

@@ -1,5 +1,4 @@
 -- What every operation begins with. KEYS[1] is the customer's record, KEYS[2] the session's, both in one slot.
--- ARGV[1] is what a test adds to the clock, in microseconds; it is 0 in production.
 
 -- GRACE is for how many seconds a record outlives its expiry, and an expired session stays in the index.
 local GRACE = 86400 -- as store.Remembered
@@ -7,10 +6,6 @@ local FLOOR_LIFE = 31 * 86400 -- as store.FloorLife
 local USES = 16 -- as store.RememberedUses
 local ENTRIES = 12 -- as store.TimelineLength
 
-local offset = tonumber(ARGV[1])
-local time = redis.call('TIME')
-local micros = time[1] * 1000000 + time[2] + offset
-local now = math.floor(micros / 1000000)
 local clock = math.min(math.max(now, 1), 4294967295) -- as it stands in uses and in the timeline
 
 -- deadline is when a key whose record expires at that second is to be deleted, in Unix milliseconds.

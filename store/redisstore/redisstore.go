@@ -22,6 +22,7 @@
 package redisstore
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -33,11 +34,8 @@ import (
 	"github.com/glueauth/glueauth/store"
 )
 
-// patience bounds each call as a whole, and step each wait within it: for a connection, to send, for an answer.
-const (
-	patience = 1500 * time.Millisecond
-	step     = time.Second
-)
+// patience is how long a call may take; see [Options].
+const patience = 1500 * time.Millisecond
 
 // Options say where the sessions are.
 type Options struct {
@@ -53,16 +51,19 @@ type Options struct {
 	URL secret.Text
 	// WaitReplicas is by how many replicas a sign-in, an ending and a sign-out must be confirmed; 0 asks none.
 	WaitReplicas int
-	// ClockOffset is what a test adds to the server's clock. It is nil in production.
-	ClockOffset func() time.Duration
+	// Patience bounds each call as a whole, and two thirds of it each wait within it: for a connection, to send, for an
+	// answer. Zero is 1.5 s, which is for customers who wait.
+	Patience time.Duration
+	// Clock is what a test has in place of the server's clock; where it returns zero, that is asked. It is nil in production.
+	Clock func() time.Time
 }
 
 // Store keeps sessions. It is safe for concurrent use.
 type Store struct {
 	servers servers
 	scripts scripts
-	confirm int // replicas
-	offset  func() time.Duration
+	confirm int              // replicas
+	clock   func() time.Time // zero is the server's
 }
 
 // Open connects to the server and proves that the store can work there: that it is Redis 6.2 or newer, or Valkey, that it
@@ -89,14 +90,15 @@ func connect(o Options) (*Store, address, error) {
 	if err != nil {
 		return nil, address{}, err
 	}
+	a.patience = cmp.Or(o.Patience, patience)
 	all, err := readScripts()
 	if err != nil {
 		return nil, address{}, err
 	}
 	logging.Disable() // the library would write to stderr by itself; whatever it has to say comes back as an error
-	s := &Store{servers: a.connect(), scripts: all, confirm: o.WaitReplicas, offset: o.ClockOffset}
-	if s.offset == nil {
-		s.offset = func() time.Duration { return 0 }
+	s := &Store{servers: a.connect(), scripts: all, confirm: o.WaitReplicas, clock: o.Clock}
+	if s.clock == nil {
+		s.clock = func() time.Time { return time.Time{} }
 	}
 	return s, a, nil
 }
@@ -284,6 +286,15 @@ func (s *Store) EndAll(ctx context.Context, e store.EndingAll) error {
 }
 
 func (s *Store) run(ctx context.Context, script script, keys []string, replicas int, args ...any) ([]any, error) {
-	args = append([]any{s.offset().Microseconds()}, args...)
+	args = append([]any{s.time()}, args...)
 	return s.servers.run(ctx, call{script: script, keys: keys, args: args, replicas: replicas})
+}
+
+// time is the first argument of a script (time.lua).
+func (s *Store) time() int64 {
+	now := s.clock()
+	if now.IsZero() {
+		return 0
+	}
+	return now.UnixMicro()
 }

@@ -27,11 +27,11 @@ var ErrOtherReplicas = errors.New("does not fit the replicas that run on this Re
 // Agree compares a fingerprint with that of the replicas that run, and renews it where it fits. Call it at start, and again
 // well within [FingerprintLife]. It returns [ErrOtherReplicas] for one that does not fit.
 func (s *Store) Agree(ctx context.Context, f Fingerprint) error {
-	text, err := texts.ReadFile("agree.lua")
+	agree, err := composed("agree.lua")
 	if err != nil {
-		return fmt.Errorf("read the scripts: %w", err)
+		return err
 	}
-	got, err := s.run(ctx, named(string(text)), []string{replicasKey}, 0,
+	got, err := s.run(ctx, agree, []string{replicasKey}, 0,
 		seconds(FingerprintLife), f.Customers, strings.Join(f.Masters, " "), strings.Join(f.SigningKeys, " "))
 	if err != nil {
 		return err

@@ -35,7 +35,7 @@ func survives(t *testing.T, s *redisstore.Store, generation uint32) {
 func TestSentinelFailover(t *testing.T) {
 	t.Parallel()
 	servers := storetest.RedisSentinel(t)
-	s := open(t, redisstore.Options{URL: secret.Text(servers.URL()), WaitReplicas: 1})
+	s := open(t, redisstore.Options{URL: secret.Text(servers.URL()), WaitReplicas: 1, Patience: hasty})
 	opened(t, s, 1)
 	servers.Master.Kill()
 	survives(t, s, 1)
@@ -60,7 +60,7 @@ func TestSentinelsGone(t *testing.T) {
 func TestClusterFailover(t *testing.T) {
 	t.Parallel()
 	nodes := storetest.RedisCluster(t)
-	s := open(t, redisstore.Options{URL: secret.Text(nodes.URL()), WaitReplicas: 1})
+	s := open(t, redisstore.Options{URL: secret.Text(nodes.URL()), WaitReplicas: 1, Patience: hasty})
 	names := make([]byte, 9) // on all masters
 	for i := range names {
 		names[i] = byte(i + 1)

@@ -74,21 +74,28 @@ func (s *Store) noteMoved(ctx context.Context, batch []store.Snapshot) error {
 	if !slices.ContainsFunc(batch, func(e store.Snapshot) bool { return !e.EndedAt.IsZero() || e.Record != nil && !e.Record.Floor.IsZero() }) {
 		return nil
 	}
-	servers, err := s.masters(ctx)
-	if err != nil {
-		return unavailable(err)
-	}
-	bounded, cancel := context.WithTimeout(ctx, patience)
-	defer cancel()
-	now, err := servers[0].Time(bounded).Result()
+	now, err := s.now(ctx)
 	if err != nil {
 		return unavailable(err)
 	}
 	var ended []store.Revocation
 	for _, e := range batch {
-		ended = append(ended, e.Moved(now.Add(s.offset()))...)
+		ended = append(ended, e.Moved(now)...)
 	}
 	return s.note(ctx, ended...)
+}
+
+func (s *Store) now(ctx context.Context) (time.Time, error) {
+	if now := s.clock(); !now.IsZero() {
+		return now, nil
+	}
+	servers, err := s.masters(ctx)
+	if err != nil {
+		return time.Time{}, err
+	}
+	ctx, cancel := s.servers.bounded(ctx)
+	defer cancel()
+	return servers[0].Time(ctx).Result() //nolint:wrapcheck // noteMoved wraps it
 }
 
 const (

@@ -24,7 +24,7 @@ func TestTheListForgets(t *testing.T) {
 	t.Parallel()
 	storetest.Forgets(t, func(t *testing.T, now func() time.Time) storetest.Sessions {
 		t.Helper()
-		return open(t, redisstore.Options{URL: secret.Text(storetest.Redis(t).URL()), ClockOffset: func() time.Duration { return time.Until(now()) }})
+		return open(t, redisstore.Options{URL: secret.Text(storetest.Redis(t).URL()), Clock: now})
 	})
 }
 
@@ -109,7 +109,7 @@ func TestWhatEndedLongAgoIsNotListedAgain(t *testing.T) {
 	t.Parallel()
 	r := storetest.Redis(t)
 	var ahead time.Duration
-	s := open(t, redisstore.Options{URL: secret.Text(r.URL()), ClockOffset: func() time.Duration { return ahead }})
+	s := open(t, redisstore.Options{URL: secret.Text(r.URL()), Clock: func() time.Time { return time.Now().Add(ahead) }})
 	in := signIn(1)
 	if _, err := s.Open(t.Context(), in); err != nil {
 		t.Fatal(err)
@@ -137,7 +137,7 @@ func TestWhatEndedLongAgoIsNotListedAgain(t *testing.T) {
 func TestAClockThatIsBehindHidesNothing(t *testing.T) {
 	t.Parallel()
 	var ahead time.Duration
-	s := open(t, redisstore.Options{URL: secret.Text(storetest.Redis(t).URL()), ClockOffset: func() time.Duration { return ahead }})
+	s := open(t, redisstore.Options{URL: secret.Text(storetest.Redis(t).URL()), Clock: func() time.Time { return time.Now().Add(ahead) }})
 	if err := s.EndAll(t.Context(), endAll(1)); err != nil {
 		t.Fatal(err)
 	}

@@ -1,8 +1,6 @@
 -- It returns the time and what was written down by note.lua since it was last asked: fields and values in turn. It changes nothing.
--- ARGV: offset, the time it returned then (0: all).
+-- ARGV: time, the time it returned then (0: all).
 local OVERLAP = 60 -- seconds that are read once more
-local time = redis.call('TIME')
-local now = math.floor((time[1] * 1000000 + time[2] + tonumber(ARGV[1])) / 1000000)
 -- After a failover the clock of the new master may be behind, by any length of time.
 local since = math.min(tonumber(ARGV[2]), now) - OVERLAP
 local fields, reply, STEP = redis.call('ZRANGEBYSCORE', KEYS[1], since, '+inf'), { now }, 1000

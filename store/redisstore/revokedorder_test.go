@@ -38,11 +38,12 @@ func TestTokensAreVoidByTheClockOfTheSignOut(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			var clocks []time.Duration // of the next calls
-			s := open(t, redisstore.Options{URL: secret.Text(storetest.Redis(t).URL()), ClockOffset: func() (ahead time.Duration) {
+			s := open(t, redisstore.Options{URL: secret.Text(storetest.Redis(t).URL()), Clock: func() time.Time {
+				var ahead time.Duration
 				if len(clocks) > 0 {
 					ahead, clocks = clocks[0], clocks[1:]
 				}
-				return ahead
+				return time.Now().Add(ahead)
 			}})
 			in := signIn(1)
 			if _, err := s.Open(t.Context(), in); err != nil {
@@ -142,11 +143,7 @@ func TestWhatIsUnconfirmedIsListed(t *testing.T) {
 			return err
 		}, all(6)},
 	}
-	for name := byte(1); name <= 6; name++ {
-		if _, err := s.Open(t.Context(), signIn(name)); err != nil {
-			t.Fatal(err)
-		}
-	}
+	opened(t, s, 1, 2, 3, 4, 5, 6)
 	replica.Stop(t)
 	t.Cleanup(func() { replica.Continue(t) })
 	for name, c := range cases {
@@ -171,11 +168,11 @@ func TestAThiefWhoHangsUpIsListed(t *testing.T) {
 	calls := 2 // until it is set back
 	ctx, cancel := context.WithCancel(t.Context())
 	defer cancel()
-	s := open(t, redisstore.Options{URL: secret.Text(master.URL()), WaitReplicas: 1, ClockOffset: func() time.Duration {
+	s := open(t, redisstore.Options{URL: secret.Text(master.URL()), WaitReplicas: 1, Clock: func() time.Time {
 		if calls++; calls == 2 {
 			cancel()
 		}
-		return 0
+		return time.Time{}
 	}})
 	in := signIn(1)
 	if _, err := s.Open(t.Context(), in); err != nil {

@@ -1,5 +1,5 @@
 -- The table of store.Session.Rotate, row by row as it stands there; the two must decide alike.
--- ARGV: offset, name, generation, client, scopes asked for, scope given (0/1), narrow (0/1), password mark (empty: do not
+-- ARGV: time, name, generation, client, scopes asked for, scope given (0/1), narrow (0/1), password mark (empty: do not
 -- compare), device, retry key digest (empty: none), lifetime, windows of replay, rejoin (-1: off), late retry and
 -- concurrency, reuse keeps alive (0/1), from, sign out (empty, 'others' or 'all'), fresh epoch,
 -- expiry of the presented token (0: not known), mark that a shop's sub must have, and as the last one the mark of the address (empty: none). Lengths of time are in seconds.

@@ -60,7 +60,7 @@ func (s *Store) together(ctx context.Context, calls []call) ([][]any, error) {
 
 // send sends the calls; each of them has its own answer or error afterwards.
 func (s *Store) send(ctx context.Context, calls []call, sent []*redis.Cmd) (err error) {
-	ctx, cancel := context.WithTimeout(ctx, patience)
+	ctx, cancel := s.servers.bounded(ctx)
 	defer cancel()
 	pipes := map[*redis.Client]redis.Pipeliner{}
 	for i, c := range calls {
@@ -92,7 +92,7 @@ func (s *Store) pages(ctx context.Context, name string, count int64) iter.Seq2[[
 		for _, master := range masters {
 			for cursor, more := uint64(0), true; more; more = cursor != 0 {
 				var page []store.Snapshot
-				if page, cursor, err = scan(ctx, master, cursor, name, count); err != nil {
+				if page, cursor, err = s.scan(ctx, master, cursor, name, count); err != nil {
 					yield(nil, unavailable(err))
 					return
 				}
@@ -108,7 +108,7 @@ func (s *Store) masters(ctx context.Context) (masters []*redis.Client, err error
 	if s.servers.cluster == nil {
 		return []*redis.Client{s.servers.single}, nil
 	}
-	ctx, cancel := context.WithTimeout(ctx, patience)
+	ctx, cancel := s.servers.bounded(ctx)
 	defer cancel()
 	var mu sync.Mutex
 	err = s.servers.cluster.ForEachMaster(ctx, func(_ context.Context, master *redis.Client) error {
@@ -120,8 +120,8 @@ func (s *Store) masters(ctx context.Context) (masters []*redis.Client, err error
 	return masters, err //nolint:wrapcheck // pages wraps it
 }
 
-func scan(ctx context.Context, master *redis.Client, cursor uint64, name string, count int64) ([]store.Snapshot, uint64, error) {
-	ctx, cancel := context.WithTimeout(ctx, patience)
+func (s *Store) scan(ctx context.Context, master *redis.Client, cursor uint64, name string, count int64) ([]store.Snapshot, uint64, error) {
+	ctx, cancel := s.servers.bounded(ctx)
 	defer cancel()
 	found, cursor, err := master.Scan(ctx, cursor, "glueauth:{*}:"+name, count).Result()
 	if err != nil {

@@ -18,48 +18,47 @@ type script struct{ sha, text string }
 type scripts struct{ probe, open, adopt, rotate, end, endAll, export, list, take, note, revoked, forget, known, guess, refund script }
 
 func readScripts() (all scripts, err error) {
-	if all.adopt, err = adoption(); err != nil {
-		return all, err
-	}
 	for name, s := range map[string]*script{
-		"note.lua": &all.note, "revoked.lua": &all.revoked, "forget.lua": &all.forget,
-		"guess.lua": &all.guess, "refund.lua": &all.refund,
+		"note.lua": &all.note, "revoked.lua": &all.revoked, "forget.lua": &all.forget, "guess.lua": &all.guess,
 	} {
-		text, err := texts.ReadFile(name)
-		if err != nil {
-			return all, fmt.Errorf("read the scripts: %w", err)
+		if *s, err = composed("time.lua", name); err != nil {
+			return all, err
 		}
-		*s = named(string(text))
 	}
 	for name, s := range map[string]*script{
 		"probe.lua": &all.probe, "open.lua": &all.open, "rotate.lua": &all.rotate, "end.lua": &all.end, "endall.lua": &all.endAll,
 		"export.lua": &all.export, "list.lua": &all.list, "import.lua": &all.take, "known.lua": &all.known,
 	} {
-		if *s, err = operation(name); err != nil {
+		if *s, err = composed("time.lua", "record.lua", name); err != nil {
 			return all, err
 		}
 	}
-	return all, nil
+	if all.refund, err = composed("refund.lua"); err != nil {
+		return all, err
+	}
+	all.adopt, err = adoption()
+	return all, err
 }
 
-// operation returns a script on the records, which begins with record.lua and then with these functions.
-func operation(name string, functions ...string) (script, error) {
-	record, recordErr := texts.ReadFile("record.lua")
-	text, err := texts.ReadFile(name)
-	if err := errors.Join(recordErr, err); err != nil {
-		return script{}, fmt.Errorf("read the scripts: %w", err)
+// composed returns a script that is made of files.
+func composed(names ...string) (script, error) {
+	var all strings.Builder
+	for _, name := range names {
+		text, err := texts.ReadFile(name)
+		if err != nil {
+			return script{}, fmt.Errorf("read the scripts: %w", err)
+		}
+		all.Write(text)
 	}
-	return named(string(record) + strings.Join(functions, "") + string(text)), nil
+	return named(all.String()), nil
 }
 
 // adoption returns adopt.lua, in which rotate.lua is the function rotate.
 func adoption() (script, error) {
-	rotate, rotateErr := texts.ReadFile("rotate.lua")
-	all, err := operation("adopt.lua", "local function rotate()\n"+string(rotate)+"end\n")
-	if err := errors.Join(rotateErr, err); err != nil {
-		return script{}, fmt.Errorf("read the scripts: %w", err)
-	}
-	return all, nil
+	record, recordErr := composed("time.lua", "record.lua")
+	rotate, rotateErr := composed("rotate.lua")
+	adopt, adoptErr := composed("adopt.lua")
+	return named(record.text + "local function rotate()\n" + rotate.text + "end\n" + adopt.text), errors.Join(recordErr, rotateErr, adoptErr)
 }
 
 // named gives a script the name by which servers know it.

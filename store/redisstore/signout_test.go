@@ -251,7 +251,7 @@ func TestTheEndedOnesStayKnown(t *testing.T) {
 func TestLocateHeedsItsContext(t *testing.T) {
 	t.Parallel()
 	r := storetest.Redis(t)
-	s := open(t, redisstore.Options{URL: secret.Text(r.URL())})
+	s := open(t, redisstore.Options{URL: secret.Text(r.URL()), Patience: hasty})
 	opened(t, s, 1, 2)
 	if got, err := s.Locate(t.Context(), signIn(2).Name); err != nil || got != signIn(2).Subject {
 		t.Errorf("%+v, %v", got, err)

@@ -80,7 +80,7 @@ func (s *Store) Locate(ctx context.Context, name store.SessionName) (store.Subje
 func (s *Store) read(ctx context.Context, page []store.Snapshot, asTheyStand bool) ([]store.Snapshot, error) {
 	calls := make([]call, len(page))
 	for i, e := range page {
-		calls[i] = call{script: s.scripts.export, keys: keys(e.Subject, e.Name), args: []any{s.offset().Microseconds(), e.Name[:], asTheyStand}}
+		calls[i] = call{script: s.scripts.export, keys: keys(e.Subject, e.Name), args: []any{s.time(), e.Name[:], asTheyStand}}
 	}
 	answers, err := s.many(ctx, calls)
 	if err != nil {
