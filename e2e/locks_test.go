@@ -82,9 +82,10 @@ func TestCommandGivesUpOnAHeldDatabase(t *testing.T) {
 	dir := t.TempDir()
 	start(t, dir).stop(t)
 	defer hold(t, filepath.Join(dir, "data"))()
+	begun := time.Now()
 	r := command(t, dir, cheapHash, "customers", "add", "--email", "a@shop.example", "--reference", "DE--1", "--password-hash-stdin")
 	wantOneLine(t, r, "database")
-	if r.took < time.Second || r.took > 4*time.Second {
+	if time.Since(begun) < time.Second || r.took > 4*time.Second {
 		t.Errorf("it waited %s for the database, want about 2 s", r.took)
 	}
 }

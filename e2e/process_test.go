@@ -226,12 +226,12 @@ func finish(t *testing.T, dir, stdin string, env []string, args ...string) ran {
 	cmd.Stdout, cmd.Stderr = &stdout, &stderr
 	timer := time.AfterFunc(commandLimit, func() { _ = cmd.Process.Kill() })
 	defer timer.Stop()
-	begun := time.Now()
+	begun := watch()
 	err := cmd.Run()
 	if _, ok := errors.AsType[*exec.ExitError](err); err != nil && !ok {
 		t.Fatal(err)
 	}
-	return ran{cmd.ProcessState.ExitCode(), stdout.String(), stderr.String(), time.Since(begun)}
+	return ran{cmd.ProcessState.ExitCode(), stdout.String(), stderr.String(), begun.elapsed()}
 }
 
 // succeed runs glueauth and demands exit code 0; it returns the standard output.
@@ -247,7 +247,7 @@ func succeed(t *testing.T, dir, stdin string, args ...string) string {
 // eventually asks again until check has no complaint; the test fails with the last one when the limit is over.
 func eventually(t *testing.T, limit time.Duration, check func() error) {
 	t.Helper()
-	over := time.After(limit)
+	begun := watch()
 	tick := time.NewTicker(20 * time.Millisecond)
 	defer tick.Stop()
 	for {
@@ -255,11 +255,10 @@ func eventually(t *testing.T, limit time.Duration, check func() error) {
 		if err == nil {
 			return
 		}
-		select {
-		case <-over:
+		if begun.elapsed() > limit {
 			t.Fatalf("after %s still: %v", limit, err)
-		case <-tick.C:
 		}
+		<-tick.C
 	}
 }
 

@@ -38,14 +38,14 @@ func (a answer) String() string { return fmt.Sprintf("%d %s", a.status, a.body) 
 
 // do sends the request and reads the answer to its end.
 func (p *process) do(r *http.Request) (answer, error) {
-	begun := time.Now()
+	begun := watch()
 	response, err := p.client.Do(r)
 	if err != nil {
 		return answer{}, err
 	}
 	defer func() { _ = response.Body.Close() }()
 	a, err := read(response)
-	a.took = time.Since(begun)
+	a.took = begun.elapsed()
 	return a, err
 }
 
