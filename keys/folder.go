@@ -151,11 +151,14 @@ func (f *folder) missing(place string, now time.Time, p pace) error {
 	return nil
 }
 
+// noKeysRemedy is for a command beside a server too: a new key in another folder than the server's would be nobody's.
+const noKeysRemedy = "give the settings of the server (--data or --config), or make a key with `glueauth keys generate`"
+
 // keyFiles returns the names of the *.pem entries of dir, whatever kind of file they are.
 func keyFiles(dir string) ([]string, error) {
 	entries, err := os.ReadDir(dir)
 	if errors.Is(err, fs.ErrNotExist) {
-		return nil, fmt.Errorf("%w: %s does not exist; make a key with `glueauth keys generate`", ErrNoKeys, dir)
+		return nil, fmt.Errorf("%w: %s does not exist; %s", ErrNoKeys, dir, noKeysRemedy)
 	}
 	if err != nil {
 		return nil, fmt.Errorf("list the key folder: %w; let the user of this process read it", err)
@@ -176,7 +179,7 @@ func keyFiles(dir string) ([]string, error) {
 		return nil, fmt.Errorf("%s is there but its key file is not; restore the *.pem files of that folder", filepath.Join(dir, trace))
 	}
 	if len(files) == 0 {
-		return nil, fmt.Errorf("%w: %s holds no *.pem file; make a key with `glueauth keys generate`", ErrNoKeys, dir)
+		return nil, fmt.Errorf("%w: %s holds no *.pem file; %s", ErrNoKeys, dir, noKeysRemedy)
 	}
 	return files, nil
 }

@@ -301,7 +301,7 @@ func TestMissingKeysAreToldFromBrokenOnes(t *testing.T) {
 	write(t, filepath.Join(empty, "README"), "not a key")
 	for _, dir := range []string{empty, filepath.Join(empty, "absent")} {
 		_, err := keys.Open(options(dir))
-		wantError(t, err, dir, "glueauth keys generate")
+		wantError(t, err, dir, "--config", "glueauth keys generate")
 		if !isNoKeys(err) {
 			t.Errorf("%v is not ErrNoKeys", err)
 		}
