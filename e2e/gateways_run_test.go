@@ -32,11 +32,30 @@ type seenRequest struct {
 	header            http.Header
 }
 
-// customer is what the headers say of him, by names that PHP, and everything else that follows CGI's example, takes for ours.
+// spellings are the names that an API in PHP takes for this one.
+func spellings(name string) []string {
+	all := []string{""}
+	for i, part := range strings.Split(name, "-") {
+		var longer []string
+		for _, before := range all {
+			if i == 0 {
+				longer = append(longer, part)
+				continue
+			}
+			for _, sign := range []string{"-", "_", "."} {
+				longer = append(longer, before+sign+part)
+			}
+		}
+		all = longer
+	}
+	return all
+}
+
+// customer is what the headers say of him, by names that PHP takes for ours.
 func (r seenRequest) customer() map[string]string {
 	all := map[string]string{}
 	for name, values := range r.header {
-		plain := strings.ToLower(strings.ReplaceAll(name, "_", "-"))
+		plain := strings.ToLower(strings.NewReplacer("_", "-", ".", "-").Replace(name))
 		if text := strings.Join(values, ","); text != "" && (strings.HasPrefix(plain, "x-customer-") || plain == "x-scopes") {
 			all[name] = text
 		}

@@ -3,6 +3,7 @@ package e2e_test
 import (
 	"maps"
 	"net/url"
+	"os"
 	"os/exec"
 	"path/filepath"
 	"strconv"
@@ -28,10 +29,14 @@ func gatewaySamples() []gatewaySample {
 
 func runNjs(t *testing.T, s *gatewayScene, at gatewayPlace) *exec.Cmd {
 	t.Helper()
+	const cache = "/var/cache/glueauth-jwks"
+	if _, err := os.Stat(filepath.Dir(cache)); err != nil {
+		t.Errorf("nginx makes the last folder of its cache only: %v", err)
+	}
 	write(t, at.dir, "glueauth.js", configured(t, "nginx/glueauth.js", nil), 0o644)
 	return nginx(t, s, at, map[string]string{
-		"/etc/nginx;":                    at.dir + ";",
-		"/var/cache/nginx/glueauth-jwks": filepath.Join(at.dir, "jwks"),
+		"/etc/nginx;": at.dir + ";",
+		cache:         filepath.Join(at.dir, "jwks"),
 	})
 }
 
@@ -49,6 +54,11 @@ func nginx(t *testing.T, s *gatewayScene, at gatewayPlace, values map[string]str
 	}
 	all := map[string]string{"127.0.0.1:8080": server.Host, "127.0.0.1:9000": at.api, "127.0.0.1:8000": at.listen}
 	maps.Copy(all, values)
+	if server.Scheme == "https" {
+		all["http://glueauth/"] = "https://glueauth/"
+		all["/etc/ssl/certs/ca-certificates.crt"] = write(t, at.dir, "ca.pem", s.authorities, 0o644)
+		all["proxy_ssl_name          login.shop.example"] = "proxy_ssl_name example.com" // as the certificate of net/http/httptest
+	}
 	write(t, at.dir, "sample.conf", configured(t, at.file, all), 0o644)
 	main := write(t, at.dir, "nginx.conf", `
 load_module /usr/lib/nginx/modules/ngx_http_js_module.so;

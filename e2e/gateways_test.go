@@ -195,6 +195,7 @@ func TestTheGatewaySamplesLetNothingThroughButOurTokens(t *testing.T) {
 	each("the matrix", s.checkMatrix)
 	each("the request arrives whole, with the customer whom the token names", s.checkRequest)
 	t.Run("no glueauth, or none to trust", s.checkLost)
+	t.Run("nginx by https", s.checkHTTPS)
 	s.checkExpiry(t, running)
 	s.checkSignOut(t, running)
 	s.checkRotation(t, running)
@@ -214,17 +215,23 @@ func TestTheGatewaySamplesLetNothingThroughButOurTokens(t *testing.T) {
 	})
 }
 
-// checkLost starts the samples anew, with a server to which nobody answers and behind a certificate that none of them trusts.
-func (s *gatewayScene) checkLost(t *testing.T) {
+// strangers are authorities by which glueauth's certificate is nobody's.
+func strangers(t *testing.T) string {
 	t.Helper()
 	file, _ := certificate(t, time.Now().Add(time.Hour))
-	stranger, err := os.ReadFile(file)
+	text, err := os.ReadFile(file)
 	if err != nil {
 		t.Fatal(err)
 	}
+	return string(text)
+}
+
+// checkLost starts the samples anew, with a server to which nobody answers and behind a certificate that none of them trusts.
+func (s *gatewayScene) checkLost(t *testing.T) {
+	t.Helper()
 	lost := *s
 	lost.p = &process{public: "http://" + freeAddress(t)}
-	lost.authorities, lost.verify = string(stranger), true
+	lost.authorities, lost.verify = strangers(t), true
 	for _, sample := range gatewaySamples() {
 		t.Run(sample.name, func(t *testing.T) {
 			g := lost.run(t, sample)
@@ -232,6 +239,23 @@ func (s *gatewayScene) checkLost(t *testing.T) {
 				t.Errorf("%s, and %d came through; want %s", answer, g.passed.Load(), sample.lost)
 			}
 		})
+	}
+}
+
+// checkHTTPS has nginx ask by https, where it checks no certificate unless it is told to.
+func (s *gatewayScene) checkHTTPS(t *testing.T) {
+	t.Helper()
+	for want, authorities := range map[string]string{"200": s.authorities, "503": strangers(t)} {
+		front := *s
+		front.p, front.authorities = &process{public: s.tls}, authorities
+		for _, sample := range gatewaySamples() {
+			if !strings.HasPrefix(sample.name, "nginx") {
+				continue
+			}
+			if answer := front.run(t, sample).ask(t, "Bearer "+s.tokens["ours"]); answer != want {
+				t.Errorf("%s: %s, want %s", sample.name, answer, want)
+			}
+		}
 	}
 }
 
@@ -266,7 +290,8 @@ func (s *gatewayScene) checkMatrix(t *testing.T, g *runningGateway) {
 	}
 }
 
-// checkRequest sends one with headers that only the gateway may set.
+// checkRequest sends one with headers that only the gateway may set, asks it to drop those on the way, and brings as much else along as
+// Apache and nginx take from anybody.
 func (s *gatewayScene) checkRequest(t *testing.T, g *runningGateway) {
 	t.Helper()
 	r, err := http.NewRequestWithContext(t.Context(), http.MethodPost, g.url+"/carts/a%20b?include=items", strings.NewReader("a body"))
@@ -274,10 +299,14 @@ func (s *gatewayScene) checkRequest(t *testing.T, g *runningGateway) {
 		t.Fatal(err)
 	}
 	r.Header.Set("Authorization", "Bearer "+s.tokens["ours"])
+	r.Header.Set("Connection", "X-Customer-Reference, x-customer-id, X-Scopes, Authorization")
 	for _, name := range []string{"X-Customer-Reference", "X-Customer-Id", "X-Scopes"} {
-		for _, spelling := range []string{name, strings.ToLower(name), strings.ReplaceAll(name, "-", "_"), strings.Replace(name, "-", "_", 1), name[:4] + strings.ReplaceAll(name[4:], "-", "_")} {
+		for _, spelling := range append(spellings(name), strings.ToLower(name)) {
 			r.Header[spelling] = []string{"DE--1", "DE--2"}
 		}
+	}
+	for name, size := range map[string]int{"A-Large": 8100, "B-Large": 7000, "Cookie": 8100} { // four buffers of nginx, in this order
+		r.Header.Set(name, strings.Repeat("c", size))
 	}
 	response, err := http.DefaultClient.Do(r)
 	if err != nil {
@@ -295,6 +324,9 @@ func (s *gatewayScene) checkRequest(t *testing.T, g *runningGateway) {
 	}
 	if got := seen.header.Get("Authorization"); got != "Bearer "+s.tokens["ours"] {
 		t.Errorf("the API gets the token %q", got)
+	}
+	if n := len(seen.header.Get("Cookie")); n != 8100 {
+		t.Errorf("the API gets %d bytes of cookies", n)
 	}
 }
 

@@ -20,6 +20,7 @@ type gateway struct {
 	url    string
 	passed atomic.Int64                // requests that came through to the API
 	header atomic.Pointer[http.Header] // of the last of them
+	log    *output
 }
 
 // passHAProxy lets HAProxy judge the tokens, with the sample configuration as it is shipped.
@@ -73,8 +74,10 @@ func (s scene) claimHeaders(t *testing.T, g *gateway) {
 		t.Fatal(err)
 	}
 	r.Header = http.Header{"Authorization": {"Bearer " + s.tokens["ours"]}, "X-Mine": {"stays"}}
-	for _, name := range []string{"X-Customer-Reference", "x_customer-Id", "X-Customer_id", "X_SCOPES", "x-scopes"} {
-		r.Header[name] = []string{"DE--1", "DE--2"}
+	for _, name := range []string{"X-Customer-Reference", "x-customer-Id", "X-SCOPES", "x-scopes"} {
+		for _, spelling := range spellings(name) {
+			r.Header[spelling] = []string{"DE--1", "DE--2"}
+		}
 	}
 	response, err := http.DefaultClient.Do(r)
 	if err != nil {
@@ -136,6 +139,7 @@ func startHAProxy(t *testing.T, dir string, settings ...string) *gateway {
 	cmd := exec.Command(program(t, "haproxy"), "-db", "-f", "../deploy/gateways/haproxy/haproxy.cfg")
 	cmd.Env = append(environment(dir), append(settings, "GATEWAY_LISTEN="+address, "GATEWAY_BACKEND="+api.Listener.Addr().String())...)
 	log, exited := foreground(t, cmd)
+	g.log = log
 	eventually(t, startLimit, func() error {
 		select {
 		case <-exited:

@@ -385,11 +385,22 @@ func TestAGatewayThatWasNeverToldRefuses(t *testing.T) {
 	p := start(t, dir)
 	s := p.signIn(t, customers(t, dir, 1)[0])
 	key := write(t, dir, "gateway/ours.pem", succeed(t, dir, "", "keys", "export", "--format", "pem"), 0o600)
-	for _, patience := range []string{"", "1"} {
-		g := startHAProxy(t, dir, "TOKEN_KEY="+key, "REVOCATIONS_URL="+p.public+revocationsPath, // which is 404
+	const meanwhile = "until that is over, every token is answered with 503"
+	for patience, said := range map[string]string{"": "revocations: true", "1": "cannot be reached"} {
+		address := p.public // which answers 404
+		if patience == "1" {
+			address = "http://" + freeAddress(t)
+		}
+		g := startHAProxy(t, dir, "TOKEN_KEY="+key, "REVOCATIONS_URL="+address+revocationsPath,
 			"REVOCATIONS_LUA=../deploy/gateways/haproxy/revocations.lua", "REVOCATIONS_PATIENCE="+patience)
 		if got := g.ask(t, "Bearer "+s.AccessToken); got != "503" {
 			t.Errorf("patience %q: %s, want 503", patience, got)
 		}
+		eventually(t, startLimit, func() error {
+			if text := g.log.String(); !strings.Contains(text, said) || !strings.Contains(text, meanwhile) {
+				return fmt.Errorf("the log does not say %q and %q:\n%s", said, meanwhile, text)
+			}
+			return nil
+		})
 	}
 }

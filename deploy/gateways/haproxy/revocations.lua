@@ -78,6 +78,10 @@ local function fetch()
     end
     etag = nil
     return 'it is said that nothing is new, although the document has expired: look whether something between keeps it, and at the clocks'
+  elseif answer.status == 503 then -- HAProxy says so itself too
+    return url .. ' answers 503, or cannot be reached: look at its address, its name, which must be in the DNS and not only in /etc/hosts, and its certificate'
+  elseif answer.status == 404 then
+    return url .. ' answers 404: give glueauth the setting revocations: true, or look at the path'
   elseif answer.status ~= 200 then
     return url .. ' answers ' .. answer.status
   end
@@ -98,7 +102,8 @@ core.register_task(function()
       heard = core.now().sec
     end
     if mistake and not failing then
-      core.log(core.warning, 'revocations: ' .. mistake .. '; until that is over, tokens are judged by what is known')
+      local meanwhile = heard and 'tokens are judged by what is known' or 'every token is answered with 503'
+      core.log(core.warning, 'revocations: ' .. mistake .. '; until that is over, ' .. meanwhile)
     elseif failing and not mistake then
       core.log(core.notice, 'revocations: they are followed again')
     end
