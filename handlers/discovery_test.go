@@ -76,6 +76,22 @@ func TestThePublicKeysAreOnTheManagementListenerAsPEM(t *testing.T) {
 }
 
 // A customer's reference is the shop's text: whatever stands in it, it makes no second header and is read back exactly.
+// TestAGatewayThatAsksForTheSessionInOtherWordsIsTold : else it would believe that sessions are looked at.
+func TestAGatewayThatAsksForTheSessionInOtherWordsIsTold(t *testing.T) {
+	t.Parallel()
+	x := openShop(t, setup{})
+	for query, want := range map[string]int{
+		"": http.StatusUnauthorized, "active=1": http.StatusUnauthorized, "x=1&active=1": http.StatusUnauthorized, // where no token is sent
+		"active=true": http.StatusBadRequest, "active=": http.StatusBadRequest, "active": http.StatusBadRequest, "active=1&active=1": http.StatusBadRequest,
+		"Active=1": http.StatusBadRequest, "ACTIVE=1&active=1": http.StatusBadRequest, "active=%zz": http.StatusBadRequest,
+	} {
+		a := x.do(t, http.MethodGet, "/verify?"+query, nil)
+		if told := strings.Contains(a.body, "send active=1"); a.status != want || told != (want == http.StatusBadRequest) {
+			t.Errorf("%q: %d %s", query, a.status, a.body)
+		}
+	}
+}
+
 func TestAReferenceFitsIntoAHeader(t *testing.T) {
 	t.Parallel()
 	x := openShop(t, setup{})

@@ -72,6 +72,11 @@ func asksForSession(query string) (bool, error) {
 	if err != nil {
 		return false, malformed("bad escape in the query: send active=1, or leave the query out") // err quotes it
 	}
+	for name := range values {
+		if name != "active" && strings.EqualFold(name, "active") {
+			return false, &server.Error{Code: server.Malformed, Cause: errors.New("active is not written in small letters: send active=1, or leave it out")}
+		}
+	}
 	switch active, sent := values["active"]; {
 	case !sent:
 		return false, nil
