@@ -108,10 +108,11 @@ type Closing struct {
 // passwords by stays. The first call writes down from when on they are not needed any more, and returns that time. A call
 // after it removes them and returns the zero time, one before it is an error unless it is forced.
 func CloseMaster(path string, c Closing) (until time.Time, err error) {
-	m, err := openToChange(path)
+	m, release, err := openToChange(path)
 	if err != nil {
 		return time.Time{}, err
 	}
+	defer release()
 	newest, older := m.keys[0].from, m.keys[1:]
 	if !slices.ContainsFunc(older, func(k masterKey) bool { return k.secret != nil }) {
 		return time.Time{}, fmt.Errorf("%s holds no old master key; put a new one before it with `glueauth master-key rotate` first", path)

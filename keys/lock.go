@@ -3,6 +3,7 @@ package keys
 import (
 	"errors"
 	"fmt"
+	"io/fs"
 	"os"
 	"path/filepath"
 	"syscall"
@@ -14,14 +15,22 @@ const lockFile = "schedule.lock"
 // lockFolder takes the lock of a folder, and waits for it or returns nil where another process has it. The kernel drops it
 // with the process; the file stays, for removing it would let two processes hold two locks of one name.
 func lockFolder(dir string, wait bool) (release func(), err error) {
-	path := filepath.Join(dir, lockFile)
+	if release, err = lock(filepath.Join(dir, lockFile), wait); errors.Is(err, fs.ErrNotExist) {
+		return nil, fmt.Errorf("the key folder %s does not exist; correct keys.dir, or name the data folder with --data", dir)
+	}
+	return release, err
+}
+
+// lock is [lockFolder] of a file of that name.
+func lock(path string, wait bool) (release func(), err error) {
+	dir := filepath.Dir(path)
 	file, err := os.OpenFile(path, os.O_RDWR|os.O_CREATE, 0o600) //nolint:gosec // the operator's own folder
 	if err != nil {
-		return nil, fmt.Errorf("lock the key folder: %w; let the user of this process write there, or rotate where it can be written", err)
+		return nil, fmt.Errorf("lock the keys: %w; let the user of this process write there, or rotate where it can be written", err)
 	}
 	if err := giveToOwner(file, dir); err != nil {
 		_ = file.Close()
-		return nil, fmt.Errorf("lock the key folder: %w", err)
+		return nil, fmt.Errorf("lock the keys: %w", err)
 	}
 	how := syscall.LOCK_EX
 	if !wait {
@@ -41,5 +50,5 @@ func lockFolder(dir string, wait bool) (release func(), err error) {
 	if errors.Is(err, syscall.EWOULDBLOCK) {
 		return nil, nil //nolint:nilnil // another one does the work
 	}
-	return nil, fmt.Errorf("lock the key folder %s: %w", dir, err)
+	return nil, fmt.Errorf("lock the keys in %s: %w", dir, err)
 }

@@ -152,10 +152,11 @@ func (m *Master) Numbers() []byte {
 // the next multiple of ten above used, the highest number that is in use, and above the newest key's. The margin is for
 // numbers that settings elsewhere have.
 func RotateMaster(path string, used byte, random io.Reader) (number byte, err error) {
-	m, err := openToChange(path)
+	m, release, err := openToChange(path)
 	if err != nil {
 		return 0, err
 	}
+	defer release()
 	const step, most = 10, 255
 	next := (int(max(used, m.Number()))/step + 1) * step
 	if next > most {
@@ -168,12 +169,23 @@ func RotateMaster(path string, used byte, random io.Reader) (number byte, err er
 	return fresh.from, replaceFile(path, textOf(append([]masterKey{fresh}, m.keys...)))
 }
 
-// openToChange opens the master key of a file that can be replaced.
-func openToChange(path string) (*Master, error) {
+// openToChange opens the master key of a file that can be replaced, which nobody else changes until it is released.
+func openToChange(path string) (_ *Master, release func(), err error) {
 	if info, err := os.Lstat(path); err == nil && info.Mode()&fs.ModeSymlink != 0 {
-		return nil, fmt.Errorf("%s is a link; change the file behind it, or where it comes from", path)
+		return nil, nil, fmt.Errorf("%s is a link; change the file behind it, or where it comes from", path)
 	}
-	return OpenMaster(path)
+	if _, err := OpenMaster(path); err != nil { // without a lock beside what is no master key
+		return nil, nil, err
+	}
+	if release, err = lock(path+".lock", true); err != nil {
+		return nil, nil, err
+	}
+	m, err := OpenMaster(path)
+	if err != nil {
+		release()
+		return nil, nil, err
+	}
+	return m, release, nil
 }
 
 // Format implements [fmt.Formatter], so that no verb shows the secret.

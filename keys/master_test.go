@@ -14,7 +14,9 @@ import (
 	"log/slog"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
+	"sync"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
@@ -292,6 +294,28 @@ func TestAFurtherMasterKeyChangesNothingThatWasDerived(t *testing.T) {
 	}
 	if mode := strings.Fields(snapshot(t, filepath.Dir(path))["master.key"])[0]; mode != "-rw-------" {
 		t.Errorf("the file has mode %s", mode)
+	}
+}
+
+func TestNoneOfSeveralMasterKeysThatAreMadeAtOnceIsLost(t *testing.T) {
+	t.Parallel()
+	path := filepath.Join(t.TempDir(), "master.key")
+	write(t, path, string(masterKey()))
+	var group sync.WaitGroup
+	numbers := make([]byte, 8)
+	for i := range numbers {
+		group.Go(func() {
+			var err error
+			if numbers[i], err = keys.RotateMaster(path, 1, rand.Reader); err != nil {
+				t.Error(err)
+			}
+		})
+	}
+	group.Wait()
+	slices.Sort(numbers)
+	m, err := keys.OpenMaster(path)
+	if want := []byte{10, 20, 30, 40, 50, 60, 70, 80}; err != nil || !cmp.Equal(numbers, want) || len(m.Numbers()) != 9 {
+		t.Errorf("made %v, the file holds %v, %v", numbers, m.Numbers(), err)
 	}
 }
 

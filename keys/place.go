@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 	"time"
 )
 
@@ -97,10 +98,28 @@ func (d directory) apply(e edit) error {
 			return err
 		}
 	}
-	for _, k := range e.add {
+	for i, k := range e.add {
 		if err := writeKey(d.dir, k); err != nil {
-			return err
+			return errors.Join(err, d.takeBack(e.add[:i]))
 		}
 	}
-	return writeManifest(d.dir, e.entries)
+	if err := writeManifest(d.dir, e.entries); err != nil {
+		return errors.Join(err, d.takeBack(e.add))
+	}
+	return nil
+}
+
+// takeBack removes the files of keys that were just made and that the schedule does not name: they would be published for ever,
+// and each try would add to them.
+func (d directory) takeBack(made []key) error {
+	entries, err := readManifest(d.dir)
+	if err != nil {
+		return err
+	}
+	for _, k := range made {
+		if !slices.ContainsFunc(entries, func(e entry) bool { return e.Kid == k.kid }) {
+			err = errors.Join(err, os.Remove(d.path(k.kid+".pem")))
+		}
+	}
+	return err
 }

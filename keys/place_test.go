@@ -153,6 +153,67 @@ func TestAStolenKeyIsEndedInEachPlace(t *testing.T) {
 	})
 }
 
+// TestAKeyThatIsGoneStaysGone : also where it was not put away yet when the one after it was withdrawn.
+func TestAKeyThatIsGoneStaysGone(t *testing.T) {
+	t.Parallel()
+	inEachPlace(t, func(t *testing.T, c *clock, o keys.Options) {
+		t.Helper()
+		old := createIn(t, o)
+		ring := ringIn(t, o)
+		token := sign(t, ring, "RS256", c.now().Add(2*expired))
+		wantGone := func(want map[string]string) {
+			t.Helper()
+			wantStates(t, ring, want)
+			if _, err := ring.Verify(token, c.now()); err == nil {
+				t.Error("its token is accepted")
+			}
+		}
+		second := rotate(t, ring, "RS256", true).Kid
+		c.pass(expired)
+		third := rotate(t, ring, "RS256", true).Kid
+		wantGone(map[string]string{old: keys.Gone, second: keys.Retired, third: keys.Signing})
+		c.pass(time.Minute)
+		if err := keys.Withdraw(o, second); err != nil {
+			t.Fatal(err)
+		}
+		follow(t, ring, true)
+		wantGone(map[string]string{old: keys.Gone, second: keys.Gone, third: keys.Signing})
+
+		fourth := rotate(t, ring, "RS256", true).Kid
+		c.pass(time.Minute)
+		if err := keys.Withdraw(o, third); err != nil {
+			t.Fatal(err)
+		}
+		follow(t, ring, true)
+		wantGone(map[string]string{old: keys.Gone, second: keys.Gone, third: keys.Gone, fourth: keys.Signing})
+		keep(t, ring, true)
+		wantGone(map[string]string{fourth: keys.Signing})
+	})
+}
+
+// TestAWithdrawnKeyThatNeverSignedLetsTheOthersGoOn : neither one that was announced, nor one outside the schedule.
+func TestAWithdrawnKeyThatNeverSignedLetsTheOthersGoOn(t *testing.T) {
+	t.Parallel()
+	inEachPlace(t, func(t *testing.T, c *clock, o keys.Options) {
+		t.Helper()
+		signing, beside := createIn(t, o), createIn(t, o)
+		now := c.now
+		o.Now = func() time.Time { c.pass(time.Millisecond); return now() } // it goes on during a command
+		ring := ringIn(t, o)
+		first := rotate(t, ring, "RS256", false).Kid
+		for _, kid := range []string{first, beside} {
+			if err := keys.Withdraw(o, kid); err != nil {
+				t.Fatal(err)
+			}
+		}
+		second := rotate(t, ring, "RS256", false).Kid
+		c.pass(ahead / 2)
+		wantStates(t, ring, map[string]string{signing: keys.Signing, beside: keys.Gone, first: keys.Gone, second: keys.Announced})
+		c.pass(ahead)
+		wantStates(t, ring, map[string]string{signing: keys.Retired, beside: keys.Gone, first: keys.Gone, second: keys.Signing})
+	})
+}
+
 func TestAShopsKeyIsImportedIntoEachPlace(t *testing.T) {
 	t.Parallel()
 	inEachPlace(t, func(t *testing.T, c *clock, o keys.Options) {

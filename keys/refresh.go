@@ -44,14 +44,15 @@ func looks(dir string) (string, error) {
 const away = "away"
 
 // Refresh reads the place again if it looks otherwise than before, and reports whether the ring has changed. A place that
-// cannot be used, or that lacks a signing key which the ring has, is told once, by the error; the ring stays as it is.
+// cannot be used, or that lacks a signing key which the ring has, is told once, by the error; the ring stays as it is, and the
+// place is read until it can be used: another owner, or a key that is over by now, changes nothing in its looks.
 func (r *Ring) Refresh() (changed bool, err error) {
 	now, lookErr := r.place.looks()
 	if lookErr != nil {
 		now = away
 	}
 	r.mu.Lock()
-	known := now == r.seen || now == r.refused
+	known := now == r.seen || now == away && r.refused == away
 	if now == r.seen {
 		r.refused = "" // it is mended
 	}

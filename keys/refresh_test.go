@@ -90,6 +90,25 @@ func TestABrokenFolderIsToldOnceAndTheKeysOfBeforeGoOn(t *testing.T) {
 	unusable(t, ring, dir)
 }
 
+// TestAFolderIsFollowedAsSoonAsItCanBe : what is wrong with it may end without a change of any file, by another owner or by time.
+func TestAFolderIsFollowedAsSoonAsItCanBe(t *testing.T) {
+	t.Parallel()
+	c := newClock()
+	dir, _ := ringOf(t, "test-key.pem")
+	ring, old := c.open(t, dir), kidOf(t, "test-key.pem")
+	fresh := rotate(t, ring, "RS256", true)
+	c.pass(time.Second)
+	if err := os.Remove(filepath.Join(dir, "test-key.pem")); err != nil {
+		t.Fatal(err)
+	}
+	copyKey(t, "second-key.pem", filepath.Join(dir, "second-key.pem"))
+	unusable(t, ring, old, "restore it")
+	c.pass(expired)
+	follow(t, ring, true)
+	wantStates(t, ring, map[string]string{fresh.Kid: keys.Signing, kidOf(t, "second-key.pem"): keys.Published})
+	follow(t, ring, false)
+}
+
 func TestALastKeyThatSignsIsNotLet(t *testing.T) {
 	t.Parallel()
 	dir, ring := ringOf(t, "test-key.pem")

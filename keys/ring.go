@@ -24,8 +24,9 @@
 // # Files
 //
 // Losing a key signs everybody out, so nothing here ever replaces, repairs or removes a key: what is broken, unreadable or
-// open to other users ends in one error that names the file and the remedy. The file of a gone key gets the suffix .gone
-// and stays; a vault puts its record aside. New files come into being whole, with mode 0600.
+// open to other users ends in one error that names the file and the remedy. Only a key that was just made is removed again, where
+// its place in the schedule cannot be written down. The file of a gone key gets the suffix .gone and stays; a vault puts its
+// record aside. New files come into being whole, with mode 0600.
 package keys
 
 import (

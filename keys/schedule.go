@@ -51,7 +51,7 @@ func spans(entries []entry, p pace) []span {
 			group[i].first = i == 0 && group[i].Signs.Equal(group[i].Announced)
 			if i+1 < len(group) {
 				life := max(time.Duration(group[i].TokenSeconds)*time.Second, p.lifetime)
-				group[i].retires = group[i+1].signs
+				group[i].retires = takenOver(group[i], group[i+1].signs, entries, p)
 				group[i].gone = group[i].retires.Add(life + slack(life))
 			}
 		}
@@ -62,6 +62,21 @@ func spans(entries []entry, p pace) []span {
 		}
 	}
 	return all
+}
+
+// takenOver is when a key has stopped signing: when the next one began, or before that one which was withdrawn since, after its
+// own successor had begun. Without the withdrawn ones, a key that is gone would come back.
+func takenOver(s span, next time.Time, entries []entry, p pace) time.Time {
+	for earlier := true; earlier; {
+		earlier = false
+		for _, e := range entries {
+			began := e.signsFrom(p)
+			if e.Algorithm == s.Algorithm && began.After(s.signs) && began.Before(next) && !e.Withdrawn.Before(next) {
+				next, earlier = began, true
+			}
+		}
+	}
+	return next
 }
 
 // signsFrom is when a key takes over: as the manifest says, but never before everybody can have it who reads the key set

@@ -62,7 +62,10 @@ func (d *doctor) checkSigning(ctx context.Context) finding {
 		return failed(signingCheck, err)
 	}
 	d.ring = ring
-	all := ring.List()
+	if err := signsForAll(d.cfg, ring); err != nil {
+		return failed(signingCheck, err)
+	}
+	all := slices.DeleteFunc(ring.List(), func(k keys.Info) bool { return k.State == keys.Gone })
 	if shop != nil && all[0].Kid != shop.Kid() {
 		return otherSigns(signingCheck, shop.Kid(), all[0].Kid)
 	}
@@ -70,7 +73,7 @@ func (d *doctor) checkSigning(ctx context.Context) finding {
 	if shop != nil {
 		whose = ", which is the shop's,"
 	}
-	return fine(signingCheck, "%d published; %s%s signs with RS256 and %d bits", len(all), all[0].Kid, whose, all[0].Bits)
+	return fine(signingCheck, "%d published; %s%s signs with %s and %d bits", len(all), all[0].Kid, whose, all[0].Algorithm, all[0].Bits)
 }
 
 // noKeys says what the first start does about it.

@@ -106,16 +106,24 @@ func openKeys(ctx context.Context, cfg *config.Config, options keys.Options, log
 	if err != nil {
 		return nil, err
 	}
-	for _, c := range cfg.Clients {
-		if err := ring.CanSign(c.Algorithm); err != nil {
-			return nil, fmt.Errorf("client %s: %w", c.ID, err)
-		}
+	if err := signsForAll(cfg, ring); err != nil {
+		return nil, err
 	}
 	if signing := ring.List()[0].Kid; options.Shop != nil && signing != options.Shop.Kid() {
 		logger.WarnContext(ctx, "the shop's key verifies but another one signs: a shop that knows its own only refuses our tokens; glueauth keys import --sign changes that",
 			"shop", options.Shop.Kid(), "signing", signing)
 	}
 	return ring, nil
+}
+
+// signsForAll returns an error for a client whose algorithm no key signs.
+func signsForAll(cfg *config.Config, ring *keys.Ring) error {
+	for _, c := range cfg.Clients {
+		if err := ring.CanSign(c.Algorithm); err != nil {
+			return fmt.Errorf("client %s: %w", c.ID, err)
+		}
+	}
+	return nil
 }
 
 // leftBehind returns an error where Redis has no keys, and the folder from which they would have come has some.
