@@ -271,7 +271,7 @@ func (s *Session) astray(r Rotation) bool {
 
 // joins is rows 6 and 7 for what is astray: soon after the newest rotation, or from its device.
 func (s *Session) joins(r Rotation, now time.Time) bool {
-	age := now.Sub(s.RotatedAt)
+	age := Whole(now).Sub(s.RotatedAt)
 	return age <= r.Windows.Replay || !s.keyed() && age <= r.Windows.Rejoin && r.Device == s.Device
 }
 

@@ -161,3 +161,15 @@ func TestGenerationNoughtIsNotShutByASignOutThatNeverWas(t *testing.T) {
 		t.Errorf("%+v", got)
 	}
 }
+
+// TestATokenFromBeforeLostWritesIsJudgedByWholeSeconds : as every other one, whatever part of a second a store's clock shows.
+func TestATokenFromBeforeLostWritesIsJudgedByWholeSeconds(t *testing.T) {
+	t.Parallel()
+	for after, want := range map[time.Duration]store.Outcome{time.Minute + 999*time.Millisecond: store.Replayed, time.Minute + time.Second: store.Reused} {
+		s, r := at(7, 8), refresh(8)
+		r.Expires = s.ExpiresAt.Add(time.Hour)
+		if got, _ := s.Rotate(r, &store.SubjectRecord{Epoch: s.Epoch}, noon().Add(after)); got.Outcome != want {
+			t.Errorf("after %s: %s, want %s", after, got.Outcome, want)
+		}
+	}
+}
