@@ -21,7 +21,7 @@ func TestContract(t *testing.T) {
 			t.Parallel()
 			storetest.Run(t, func(t *testing.T, now func() time.Time) storetest.Sessions {
 				t.Helper()
-				s := sqlitestore.New(file(t, filepath.Join(t.TempDir(), "glueauth.db"), o), now)
+				s := sqlitestore.Patient(file(t, filepath.Join(t.TempDir(), "glueauth.db"), o), now)
 				t.Cleanup(s.Close)
 				return s
 			})
@@ -34,7 +34,7 @@ func TestGuesses(t *testing.T) {
 	t.Parallel()
 	storetest.RunGuesses(t, func(t *testing.T, now func() time.Time) storetest.Guesses {
 		t.Helper()
-		s := sqlitestore.New(file(t, filepath.Join(t.TempDir(), "glueauth.db"), sqlitefile.Options{}), now)
+		s := sqlitestore.Patient(file(t, filepath.Join(t.TempDir(), "glueauth.db"), sqlitefile.Options{}), now)
 		t.Cleanup(s.Close)
 		return s
 	})
@@ -44,7 +44,7 @@ func TestGuesses(t *testing.T) {
 func TestBucketsThatAreEmptyAgainAreSwept(t *testing.T) {
 	t.Parallel()
 	clock := noon()
-	s := sqlitestore.New(file(t, filepath.Join(t.TempDir(), "glueauth.db"), sqlitefile.Options{}), func() time.Time { return clock })
+	s := sqlitestore.Patient(file(t, filepath.Join(t.TempDir(), "glueauth.db"), sqlitefile.Options{}), func() time.Time { return clock })
 	t.Cleanup(s.Close)
 	limit := store.GuessLimit{Most: 2, Window: time.Minute, Lock: time.Hour}
 	g := store.Guess{Account: store.GuessKey{1}, Address: store.GuessKey{2}, Limits: store.GuessLimits{Pair: limit, Account: limit, Address: limit}}

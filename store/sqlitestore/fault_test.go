@@ -42,7 +42,7 @@ func TestDatabaseLockedByAnotherProcess(t *testing.T) {
 	t.Parallel()
 	path := filepath.Join(t.TempDir(), "glueauth.db")
 	f, other := file(t, path, sqlitefile.Options{}), file(t, path, sqlitefile.Options{})
-	s := sqlitestore.New(f, noon)
+	s := sqlitestore.Patient(f, noon)
 	t.Cleanup(s.Close)
 	open(t, s, 1)
 	exec1(t, f.Write, "PRAGMA busy_timeout = 50")
@@ -119,7 +119,7 @@ func TestAFullQueueRefusesAtOnce(t *testing.T) {
 	cancel()
 	wg.Wait()
 	release()
-	soon, stop := context.WithTimeout(t.Context(), 10*time.Second)
+	soon, stop := context.WithTimeout(t.Context(), time.Minute)
 	defer stop()
 	for err := s.Ping(soon); err != nil; err = s.Ping(soon) {
 		unavailable(t, err, "too many")
@@ -274,7 +274,7 @@ func damagedCopy(t *testing.T, path, suffix string, damage func([]byte) []byte) 
 			t.Fatal(err)
 		}
 	}
-	s := sqlitestore.New(file(t, copied, sqlitefile.Options{}), noon)
+	s := sqlitestore.Patient(file(t, copied, sqlitefile.Options{}), noon)
 	t.Cleanup(s.Close)
 	return s
 }
@@ -290,7 +290,7 @@ func TestADamagedLogLosesItsEndOnly(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			path := filepath.Join(t.TempDir(), "glueauth.db")
-			s := sqlitestore.New(file(t, path, sqlitefile.Options{}), noon)
+			s := sqlitestore.Patient(file(t, path, sqlitefile.Options{}), noon)
 			t.Cleanup(s.Close)
 			open(t, s, 1)
 			for g := uint32(1); g <= 10; g++ {
@@ -321,7 +321,7 @@ func TestAFileThatIsDamagedUnderARunningStore(t *testing.T) {
 			t.Parallel()
 			path := filepath.Join(t.TempDir(), "glueauth.db")
 			f := file(t, path, sqlitefile.Options{})
-			s := sqlitestore.New(f, noon)
+			s := sqlitestore.Patient(f, noon)
 			t.Cleanup(s.Close)
 			for n := range byte(100) {
 				open(t, s, n)

@@ -164,7 +164,7 @@ func TestTwoHundredKills(t *testing.T) {
 				seed := lane*killRounds + round
 				deeds := killed(t, path, seed, safe)
 				f := openFile(t, path, sqlitefile.Options{})
-				s := sqlitestore.New(f, noon)
+				s := sqlitestore.Patient(f, noon)
 				verify(t, s, deeds, settled)
 				s.Close()
 				shut(t, f)
@@ -181,7 +181,7 @@ func TestTwoHundredKills(t *testing.T) {
 func stands(t *testing.T, path string, settled map[int64]uint32) {
 	t.Helper()
 	f := file(t, path, sqlitefile.Options{})
-	s := sqlitestore.New(f, noon)
+	s := sqlitestore.Patient(f, noon)
 	t.Cleanup(s.Close)
 	there := map[int64]uint32{}
 	for e, err := range s.Export(t.Context()) {

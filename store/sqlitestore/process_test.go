@@ -125,7 +125,7 @@ func TestASecondProcessOnTheSameFile(t *testing.T) {
 	t.Parallel()
 	path := filepath.Join(t.TempDir(), "glueauth.db")
 	f := file(t, path, sqlitefile.Options{})
-	s := sqlitestore.New(f, noon)
+	s := sqlitestore.Patient(f, noon)
 	t.Cleanup(s.Close)
 	for n := range byte(raceSessions) {
 		open(t, s, n)

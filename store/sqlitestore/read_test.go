@@ -51,7 +51,7 @@ func TestSignOutOfEverythingCostsTheSame(t *testing.T) {
 	costs := func(sessions int) (all []cost) {
 		path := filepath.Join(t.TempDir(), "glueauth.db")
 		f := file(t, path, sqlitefile.Options{})
-		s := sqlitestore.New(f, noon)
+		s := sqlitestore.Patient(f, noon)
 		t.Cleanup(s.Close)
 		open(t, s, 1)
 		if sessions > 1 {
@@ -138,7 +138,7 @@ func TestOfManyDeadSessionsTheNewestAreShown(t *testing.T) {
 	t.Parallel()
 	now := noon()
 	f := file(t, filepath.Join(t.TempDir(), "glueauth.db"), sqlitefile.Options{})
-	s := sqlitestore.New(f, func() time.Time { return now })
+	s := sqlitestore.Patient(f, func() time.Time { return now })
 	t.Cleanup(s.Close)
 	for n := range byte(30) {
 		in := signIn(1)
@@ -224,7 +224,7 @@ func TestAFileOfAnEarlierVersionKeepsItsSessions(t *testing.T) {
 	t.Parallel()
 	path := filepath.Join(t.TempDir(), "glueauth.db")
 	earlier(t, path)
-	s := sqlitestore.New(file(t, path, sqlitefile.Options{}), noon)
+	s := sqlitestore.Patient(file(t, path, sqlitefile.Options{}), noon)
 	t.Cleanup(s.Close)
 	in := signIn(1)
 	before, err := s.Session(t.Context(), in.Subject, in.Name)
@@ -308,7 +308,7 @@ func BenchmarkEndAll(b *testing.B) {
 			if err != nil {
 				b.Fatal(err)
 			}
-			s := sqlitestore.New(f, noon)
+			s := sqlitestore.Patient(f, noon)
 			defer func() {
 				s.Close()
 				_ = f.Close()

@@ -14,7 +14,7 @@ func TestTheListForgets(t *testing.T) {
 	t.Parallel()
 	storetest.Forgets(t, func(t *testing.T, now func() time.Time) storetest.Sessions {
 		t.Helper()
-		s := sqlitestore.New(file(t, filepath.Join(t.TempDir(), "glueauth.db"), sqlitefile.Options{}), now)
+		s := sqlitestore.Patient(file(t, filepath.Join(t.TempDir(), "glueauth.db"), sqlitefile.Options{}), now)
 		t.Cleanup(s.Close)
 		return s
 	})

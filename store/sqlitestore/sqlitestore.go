@@ -39,6 +39,8 @@ type Store struct {
 	sql  statements // the writer's own
 	lost error      // wraps ErrSync once that has happened; the writer's own
 
+	wait time.Duration // for the connection
+
 	queue chan call
 	stop  chan struct{} // closed by Close
 	ended chan struct{} // closed when the writer has returned
@@ -46,10 +48,14 @@ type Store struct {
 }
 
 // New returns a store in f, whose clock is now. It stays usable until [Store.Close]; f must stay open until then.
-func New(f *sqlitefile.File, now func() time.Time) *Store {
+func New(f *sqlitefile.File, now func() time.Time) *Store { return newStore(f, now, patience) }
+
+// newStore has a transaction wait so long for the connection.
+func newStore(f *sqlitefile.File, now func() time.Time, wait time.Duration) *Store {
 	s := &Store{
 		file:  f,
 		now:   now,
+		wait:  wait,
 		queue: make(chan call, queueSize),
 		stop:  make(chan struct{}),
 		ended: make(chan struct{}),

@@ -44,7 +44,7 @@ func beChild(work string) {
 	if err != nil {
 		panic(err)
 	}
-	s := sqlitestore.New(f, noon)
+	s := sqlitestore.Patient(f, noon)
 	map[string]func(context.Context, *sqlitestore.Store, *sqlitefile.File){
 		"live":  liveUntilKilled,
 		"race":  raceTheParent,
@@ -98,7 +98,7 @@ func shut(t *testing.T, f *sqlitefile.File) {
 func newStore(t *testing.T) (*sqlitestore.Store, *sqlitefile.File) {
 	t.Helper()
 	f := file(t, filepath.Join(t.TempDir(), "glueauth.db"), sqlitefile.Options{})
-	s := sqlitestore.New(f, noon)
+	s := sqlitestore.Patient(f, noon)
 	t.Cleanup(s.Close)
 	return s, f
 }
@@ -168,7 +168,7 @@ func TestReopeningKeepsEverything(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		s := sqlitestore.New(f, noon)
+		s := sqlitestore.Patient(f, noon)
 		if generation == 1 {
 			open(t, s, 1)
 		}
@@ -191,7 +191,7 @@ func TestTwoStoresOnOneFile(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "glueauth.db")
 	var stores [2]*sqlitestore.Store
 	for i := range stores {
-		stores[i] = sqlitestore.New(file(t, path, sqlitefile.Options{}), noon)
+		stores[i] = sqlitestore.Patient(file(t, path, sqlitefile.Options{}), noon)
 		t.Cleanup(stores[i].Close)
 	}
 	open(t, stores[0], 1)

@@ -96,7 +96,7 @@ func TestADiskThatKeepsNothing(t *testing.T) {
 	if lines := strings.TrimSpace(string(found)); err != nil || lines != "right" {
 		t.Fatalf("%s (%v)", lines, err)
 	}
-	s := sqlitestore.New(file(t, path, sqlitefile.Options{}), noon)
+	s := sqlitestore.Patient(file(t, path, sqlitefile.Options{}), noon)
 	t.Cleanup(s.Close)
 	want(t, s, 1, 1, store.Rotated)
 }

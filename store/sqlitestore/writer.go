@@ -198,7 +198,7 @@ func (s *Store) begin(ctx context.Context) (transaction, error) {
 	if s.lost != nil {
 		return transaction{}, s.lost
 	}
-	bounded, cancel := context.WithTimeout(ctx, patience)
+	bounded, cancel := context.WithTimeout(ctx, s.wait)
 	defer cancel()
 	if err := s.prepare(bounded); err != nil {
 		return transaction{}, err

@@ -42,6 +42,7 @@ type Shop struct {
 	id       string
 	findings []Finding
 	tokens   bool
+	patience time.Duration // for a look-up
 
 	padded bool // e-mail addresses are compared without regard to spaces at their ends
 
@@ -61,7 +62,7 @@ func OpenShop(ctx context.Context, o ShopOptions) (_ *Shop, err error) {
 	if err != nil {
 		return nil, err
 	}
-	s := &Shop{db: sql.OpenDB(a.connector), kind: a.kind, id: a.id()}
+	s := &Shop{db: sql.OpenDB(a.connector), kind: a.kind, id: a.id(), patience: shopDeadline}
 	defer func() {
 		if err != nil {
 			s.Close()
@@ -191,7 +192,7 @@ func (s *Shop) Ping(ctx context.Context) error {
 }
 
 func (s *Shop) find(ctx context.Context, what string, by statement, key any) (store.Customer, error) {
-	ctx, cancel := context.WithTimeout(ctx, shopDeadline)
+	ctx, cancel := context.WithTimeout(ctx, s.patience)
 	defer cancel()
 	rows, err := by.query(ctx, key)
 	if err != nil {

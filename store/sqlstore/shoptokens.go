@@ -19,7 +19,7 @@ func (s *Shop) KeepsTokens() bool { return s.tokens }
 // row that is revoked is enough. No such row is [store.ErrNotFound].
 func (s *Shop) ShopToken(ctx context.Context, id string) (store.ShopToken, error) {
 	const what = "find refresh token of the shop"
-	ctx, cancel := context.WithTimeout(ctx, shopDeadline)
+	ctx, cancel := context.WithTimeout(ctx, s.patience)
 	defer cancel()
 	var t store.ShopToken
 	var reference, client sql.NullString
@@ -38,7 +38,7 @@ func (s *Shop) ShopToken(ctx context.Context, id string) (store.ShopToken, error
 // RevokeShopToken marks the rows of a refresh token of the shop's own as revoked, those that are not yet. An account that may
 // only read gets [store.ErrReadOnly].
 func (s *Shop) RevokeShopToken(ctx context.Context, id string, at time.Time) error {
-	ctx, cancel := context.WithTimeout(ctx, shopDeadline)
+	ctx, cancel := context.WithTimeout(ctx, s.patience)
 	defer cancel()
 	err := s.write(ctx, `UPDATE `+tokenTable+` SET revoked_at = `+s.kind.parameter(1)+` WHERE identifier = `+s.kind.parameter(2)+` AND revoked_at IS NULL`,
 		at.UTC().Truncate(time.Second), id)

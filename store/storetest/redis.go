@@ -145,10 +145,11 @@ func redisCLI(args ...string) (string, error) {
 	return text, nil
 }
 
-// Eventually returns when the condition holds, and fails the test when it does not within twenty seconds.
+// Eventually returns when the condition holds, and fails the test when it does not within a minute and a half: a Redis Sentinel
+// does nothing for half a minute when the machine stood still.
 func Eventually(t testing.TB, what string, condition func() bool) {
 	t.Helper()
-	deadline := time.After(20 * time.Second)
+	deadline := time.After(90 * time.Second)
 	tick := time.NewTicker(10 * time.Millisecond)
 	defer tick.Stop()
 	for !condition() {
