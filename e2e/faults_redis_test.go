@@ -278,7 +278,7 @@ func TestRedisThatLostItsDataRevivesNothing(t *testing.T) {
 
 	redis.Kill()
 	redis.Start(t)
-	eventually(t, 5*time.Second, func() error { // until the first answer that is none of a dead connection
+	eventually(t, startLimit, func() error { // until the first answer that is none of a dead connection
 		a, err := p.refresh(lost[0])
 		if err == nil && a.status == http.StatusServiceUnavailable {
 			err = errors.New(a.String())

@@ -78,14 +78,14 @@ func TestFullDiskTurnsWritersAwayUntilThereIsSpace(t *testing.T) {
 	for range 10 {
 		p.offersNoWrites(t, tokens[0], emails[1])
 	}
-	eventually(t, 10*time.Second, func() error { return p.expect(p.public+"/readyz", http.StatusServiceUnavailable) })
+	eventually(t, startLimit, func() error { return p.expect(p.public+"/readyz", http.StatusServiceUnavailable) })
 	if diff := cmp.Diff(full, sizes(t, disk)); diff != "" {
 		t.Errorf("what could not be written grew (-before +after):\n%s", diff)
 	}
 	if err := os.Remove(ballast); err != nil {
 		t.Fatal(err)
 	}
-	eventually(t, 10*time.Second, func() error { return p.expect(p.public+"/readyz", http.StatusOK) })
+	eventually(t, startLimit, func() error { return p.expect(p.public+"/readyz", http.StatusOK) })
 	for _, token := range tokens {
 		p.mustRefresh(t, token)
 	}

@@ -47,11 +47,11 @@ func TestFirstTokenNeedsNothingButServeDemo(t *testing.T) {
 
 func shell(t *testing.T, line string) string {
 	t.Helper()
-	out, err := exec.CommandContext(t.Context(), "sh", "-c", line).Output()
+	out, err := said(t, func() *exec.Cmd { return exec.CommandContext(t.Context(), "sh", "-c", line) })
 	if err != nil {
 		t.Fatalf("%s: %v", line, err)
 	}
-	return string(out)
+	return out
 }
 
 // checkShape compares an access token with the reference's, member by member and byte by byte.

@@ -79,33 +79,44 @@ func TestOf200ParallelGuessesTenAreVerified(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			all, emails := begin(t)
-			count := func(event string) (n int) {
-				t.Helper()
-				for _, p := range all {
-					n += p.events(t, event)
-				}
-				return n
-			}
-			for i, name := range []string{emails[0], "nobody@shop.example"} {
-				statuses := guess(t, all, name, 200)
-				if statuses[http.StatusBadRequest] != 10 || statuses[http.StatusTooManyRequests] != 190 {
-					t.Errorf("%s: %v", name, statuses)
-				}
-				if verified, refused := count("sign_in_refused"), count("sign_in_limited"); verified != 10*(i+1) || refused != 190*(i+1) {
-					t.Errorf("%s: %d verified, %d refused", name, verified, refused)
-				}
-			}
+			tenOf200(t, all, emails[0], emails[2], emails[3])
+			tenOf200(t, all, "nobody@shop.example", "nobody2@shop.example", "nobody3@shop.example")
 			var group sync.WaitGroup
 			for i := range 30 {
 				group.Go(func() {
-					a, err := all[i%len(all)].token("grant_type", "password", "username", emails[1], "password", demoPassword)
-					if err != nil || a.status != http.StatusOK {
-						t.Errorf("a right password: %v %v", a, err)
+					if a := all[i%len(all)].try(t, emails[1], demoPassword); a.status != http.StatusOK {
+						t.Errorf("a right password: %v", a)
 					}
 				})
 			}
 			group.Wait()
 		})
+	}
+}
+
+// tenOf200 guesses at one of these names, and at the next where a server had to count for itself because the machine stood still.
+func tenOf200(t *testing.T, all []*process, names ...string) {
+	t.Helper()
+	count := func() (verified, refused int) {
+		for _, p := range all {
+			verified += p.events(t, "sign_in_refused")
+			refused += p.events(t, "sign_in_limited")
+		}
+		return verified, refused
+	}
+	for _, name := range names {
+		begun := time.Now()
+		verified, refused := count()
+		statuses := guess(t, all, name, 200)
+		verifiedThen, refusedThen := count()
+		verified, refused = verifiedThen-verified, refusedThen-refused
+		if statuses[http.StatusBadRequest] == 10 && statuses[http.StatusTooManyRequests] == 190 && verified == 10 && refused == 190 {
+			return
+		}
+		if !wasHalted(begun) || name == names[len(names)-1] {
+			t.Errorf("%s: %v; %d verified, %d refused", name, statuses, verified, refused)
+			return
+		}
 	}
 }
 

@@ -79,8 +79,15 @@ type keyLife struct {
 
 // keyLives collects it.
 type keyLives struct {
-	mu  sync.Mutex
-	all map[string]*keyLife
+	mu     sync.Mutex
+	all    map[string]*keyLife
+	newest time.Time // set
+}
+
+// gone reports whether a key has not been in any set for a while, at whatever pace the machine works.
+func (l *keyLives) gone(k *keyLife) bool {
+	halted, _ := stood(k.unpublished, l.newest)
+	return l.newest.Sub(k.unpublished)-halted > time.Second
 }
 
 func (l *keyLives) saw(t *testing.T, set jwkSet, token gatekeeper.Token) {
@@ -88,6 +95,7 @@ func (l *keyLives) saw(t *testing.T, set jwkSet, token gatekeeper.Token) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	now := time.Now()
+	l.newest = now
 	life := func(kid string) *keyLife {
 		if l.all[kid] == nil {
 			l.all[kid] = &keyLife{published: now}
@@ -182,7 +190,7 @@ func (r rotation) underLoad(t *testing.T, replicas []*process, emails []string) 
 	for _, load := range all {
 		running.Go(func() { load.run(t, stop) })
 	}
-	eventually(t, time.Minute, func() error { return lives.left(r.times) })
+	eventually(t, 2*time.Minute, func() error { return lives.left(r.times) })
 	close(stop)
 	running.Wait()
 	for _, load := range all {
@@ -250,7 +258,9 @@ func (l *keyLoad) step(t *testing.T, n int) error {
 	}
 	l.alive = append(slices.DeleteFunc(l.alive, func(o gatekeeper.Token) bool { return !time.Now().Before(o.Expires) }), token)
 	for _, o := range []gatekeeper.Token{token, l.alive[0], l.alive[n%len(l.alive)]} { // the newest, the oldest, and one between
-		if err := l.set.keys.Verify(o); err != nil && time.Now().Before(o.Expires) {
+		// What is announced a second or two ahead comes too late where the machine stood still for as long.
+		now := time.Now()
+		if err := l.set.keys.Verify(o); err != nil && now.Before(o.Expires) && !wasHalted(now.Add(-2*rotationLifetime)) {
 			t.Errorf("a token that expires in %s fails: %v", time.Until(o.Expires), err)
 		}
 		l.checks++
@@ -264,7 +274,7 @@ func (l *keyLives) left(want int) error {
 	defer l.mu.Unlock()
 	left := 0
 	for _, k := range l.all {
-		if !k.last.IsZero() && time.Since(k.unpublished) > time.Second {
+		if !k.last.IsZero() && l.gone(k) {
 			left++
 		}
 	}
@@ -284,14 +294,14 @@ func (r rotation) checkLives(t *testing.T, l *keyLives) {
 		}
 		t.Logf("key %d: signed %s after it was seen, for %s; left %s after its last token",
 			i, k.signed.Sub(k.published), k.last.Sub(k.signed), k.unpublished.Sub(k.last))
-		if i > 0 && k.signed.Sub(k.published) < r.cache {
+		halted, _ := stood(k.published.Add(-r.every), k.unpublished.Add(r.every)) // what is seen is seen so much later
+		if i > 0 && k.signed.Sub(k.published)+halted < r.cache {
 			t.Errorf("key %d signed %s after it was seen, want %s or more", i, k.signed.Sub(k.published), r.cache)
 		}
-		if i > 1 && k.published.Sub(keys[i-1].published) < r.every/2 {
+		if i > 1 && k.published.Sub(keys[i-1].published)+halted < r.every/2 {
 			t.Errorf("key %d came %s after the one before, as if two servers had rotated; want %s", i, k.published.Sub(keys[i-1].published), r.every)
 		}
-		gone := time.Since(k.unpublished) > time.Second
-		if stayed := k.unpublished.Sub(k.last); gone && (stayed < rotationLifetime || stayed > rotationLifetime+rotationSlack+late) {
+		if stayed := k.unpublished.Sub(k.last); l.gone(k) && (stayed+halted < rotationLifetime || stayed-halted > rotationLifetime+rotationSlack+late) {
 			t.Errorf("key %d left %s after its last token, want %s and up to %s more", i, stayed, rotationLifetime, rotationSlack+late)
 		}
 	}
@@ -310,7 +320,7 @@ func (p *process) publishes(t *testing.T) string {
 // signedBy waits until a customer's tokens are signed by a key.
 func (p *process) signedBy(t *testing.T, email, kid string) {
 	t.Helper()
-	eventually(t, 5*time.Second, func() error {
+	eventually(t, startLimit, func() error {
 		token, err := gatekeeper.ReadToken(p.signIn(t, email).AccessToken)
 		if err != nil || token.Kid != kid {
 			return fmt.Errorf("%s signs, want %s; %w", token.Kid, kid, err)
@@ -326,7 +336,7 @@ func TestAServerFollowsItsKeyFolder(t *testing.T) {
 	p := start(t, dir)
 	first := p.publishes(t)
 	fresh := strings.TrimSpace(succeed(t, dir, "", "keys", "rotate"))
-	eventually(t, 5*time.Second, func() error {
+	eventually(t, startLimit, func() error {
 		if now := p.publishes(t); now == first || !strings.Contains(now, fresh) || !strings.Contains(now, first) {
 			return errors.New("the new key is not published")
 		}
@@ -335,7 +345,7 @@ func TestAServerFollowsItsKeyFolder(t *testing.T) {
 	p.signedBy(t, email, first)
 	const told = "the keys of before go on"
 	broken := write(t, filepath.Join(dir, "data", "keys"), "broken.pem", "half a key", 0o600)
-	eventually(t, 5*time.Second, func() error {
+	eventually(t, startLimit, func() error {
 		if !strings.Contains(p.stderr.String(), told) {
 			return errors.New("the broken file is not told")
 		}

@@ -8,7 +8,6 @@ import (
 	"strconv"
 	"strings"
 	"testing"
-	"time"
 
 	"github.com/glueauth/glueauth/store/storetest"
 )
@@ -32,7 +31,7 @@ func (p *process) noLeaks(t *testing.T, redis ...*storetest.RedisServer) {
 	}
 	more := spare * (1 + len(redis))
 	t.Cleanup(func() {
-		eventually(t, 20*time.Second, func() error {
+		eventually(t, startLimit, func() error {
 			after, err := p.holds(redis)
 			switch {
 			case err != nil:
@@ -104,7 +103,7 @@ func TestTheSearchForLeaksSeesOne(t *testing.T) {
 		p.hang(t)
 		dial(t, redis)
 	}
-	eventually(t, 10*time.Second, func() error {
+	eventually(t, startLimit, func() error {
 		after, err := p.holds(servers)
 		if err == nil && (after.goroutines <= before.goroutines+2*spare || after.files <= before.files+2*spare || after.connections <= before.connections+2*spare) {
 			err = fmt.Errorf("from %+v to %+v", before, after)

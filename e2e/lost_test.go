@@ -15,13 +15,19 @@ import (
 // stops starts a server that must end by itself, with these words in its log.
 func stops(t *testing.T, dir, words string, options ...string) {
 	t.Helper()
-	p := launch(t, dir, options...)
-	eventually(t, startLimit, func() error {
-		if !p.hasExited() {
-			return errors.New("it runs")
+	var p *process
+	for range 5 {
+		p = launch(t, dir, options...)
+		eventually(t, startLimit, func() error {
+			if !p.hasExited() {
+				return errors.New("it runs")
+			}
+			return nil
+		})
+		if strings.Contains(p.stderr.String(), words) || !p.waitedInVain() {
+			break
 		}
-		return nil
-	})
+	}
 	if code := p.cmd.ProcessState.ExitCode(); code != 1 || !strings.Contains(p.stderr.String(), words) {
 		t.Errorf("exit code %d, want 1 and %q:\n%s", code, words, p.tail())
 	}

@@ -34,7 +34,7 @@ func build(m *testing.M) int {
 		fmt.Fprintf(os.Stderr, "build the binary: %v\n%s", err, out)
 		return 1
 	}
-	go countHalts()
+	countHalts()
 	return m.Run()
 }
 

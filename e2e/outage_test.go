@@ -17,7 +17,7 @@ func TestFailingDatabaseIsATemporaryAnswerAndHeals(t *testing.T) {
 		fail  func(t *testing.T, data string) (heal func())
 		limit time.Duration
 	}{
-		"another process holds the database": {hold, 3 * time.Second},
+		"another process holds the database": {hold, 5 * time.Second},
 		"the customers are gone":             {rename("customers"), 3 * time.Second},
 		"the sessions are gone":              {rename("sessions"), 3 * time.Second},
 	} {
@@ -45,14 +45,14 @@ func TestFailingDatabaseIsATemporaryAnswerAndHeals(t *testing.T) {
 					}
 				}
 			}
-			eventually(t, 5*time.Second, func() error {
+			eventually(t, startLimit, func() error {
 				return errors.Join(p.expect(p.public+"/readyz", http.StatusServiceUnavailable), p.expect(p.admin+"/readyz", http.StatusServiceUnavailable))
 			})
 			if a, err := p.token("grant_type", "refresh_token", "refresh_token", "grt_nonsense"); err != nil || a.status != http.StatusBadRequest {
 				t.Errorf("a refresh token that is none needs no database: %v %v", a, err)
 			}
 			heal()
-			eventually(t, 5*time.Second, func() error { return p.expect(p.public+"/readyz", http.StatusOK) })
+			eventually(t, startLimit, func() error { return p.expect(p.public+"/readyz", http.StatusOK) })
 			p.mustRefresh(t, presented)
 			p.signIn(t, email)
 		})

@@ -9,17 +9,19 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"regexp"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"syscall"
 	"testing"
 	"time"
 )
 
 const (
-	startLimit   = 20 * time.Second
-	stopLimit    = 20 * time.Second
-	commandLimit = 30 * time.Second
+	startLimit   = time.Minute
+	stopLimit    = time.Minute
+	commandLimit = time.Minute
 )
 
 // output collects what a process writes.
@@ -47,6 +49,8 @@ type process struct {
 	exited         chan struct{}
 	public, admin  string // base URLs
 	client         *http.Client
+	launched       time.Time
+	again          atomic.Int64 // requests that were made again, after a 503 while the machine stood still
 }
 
 // start runs `glueauth serve` in dir and waits until it is ready. Options that start with a dash are flags, the others
@@ -58,24 +62,49 @@ func start(t *testing.T, dir string, options ...string) *process {
 	return p
 }
 
-// await waits until a process that was launched is ready.
-func (p *process) await(t *testing.T) {
+// settle waits until a process that was launched is ready, or reports that it has ended.
+func (p *process) settle(t *testing.T) (ended bool) {
 	t.Helper()
 	eventually(t, startLimit, func() error {
-		if p.hasExited() {
-			t.Fatalf("serve ended by itself: %v\n%s", p.cmd.ProcessState, p.tail())
+		if ended = p.hasExited(); ended {
+			return nil
 		}
-		if p.public, p.admin = p.address("public"), p.address("management"); p.public == "" || p.admin == "" {
-			return errors.New("no listener yet")
-		}
-		return p.expect(p.public+"/readyz", http.StatusOK)
+		return p.ready()
 	})
+	return ended
+}
+
+// await waits until a process that was launched is ready. One that did not start because its store did not answer while the
+// machine stood still is started again.
+func (p *process) await(t *testing.T) {
+	t.Helper()
+	ended := p.settle(t)
+	for range 5 {
+		if !ended || !p.waitedInVain() {
+			break
+		}
+		old := p.cmd
+		p.cmd = exec.Command(old.Path, old.Args[1:]...)
+		p.cmd.Dir, p.cmd.Env = old.Dir, old.Env
+		p.spawn(t)
+		ended = p.settle(t)
+	}
+	if ended {
+		t.Fatalf("serve ended by itself: %v\n%s", p.cmd.ProcessState, p.tail())
+	}
+}
+
+func (p *process) ready() error {
+	if p.public, p.admin = p.address("public"), p.address("management"); p.public == "" || p.admin == "" {
+		return errors.New("no listener yet")
+	}
+	return p.expect(p.public+"/readyz", http.StatusOK)
 }
 
 // launch starts `glueauth serve` in dir and does not wait. The process is gone when the test is over.
 func launch(t *testing.T, dir string, options ...string) *process {
 	t.Helper()
-	p := &process{exited: make(chan struct{}), client: newClient()}
+	p := &process{client: newClient()}
 	// Under umask 0, so that what must be private is private by our doing.
 	p.cmd = exec.Command("sh", "-c", `umask 0; exec "$0" "$@"`, binary, "serve")
 	p.cmd.Dir = dir
@@ -87,14 +116,7 @@ func launch(t *testing.T, dir string, options ...string) *process {
 			p.cmd.Env = append(p.cmd.Env, option)
 		}
 	}
-	p.cmd.Stdout, p.cmd.Stderr = &p.stdout, &p.stderr
-	if err := p.cmd.Start(); err != nil {
-		t.Fatal(err)
-	}
-	go func() {
-		_ = p.cmd.Wait()
-		close(p.exited)
-	}()
+	p.spawn(t)
 	t.Cleanup(func() {
 		if !p.hasExited() {
 			p.stop(t)
@@ -105,6 +127,26 @@ func launch(t *testing.T, dir string, options ...string) *process {
 	return p
 }
 
+// spawn starts the process, whose command is there.
+func (p *process) spawn(t *testing.T) {
+	t.Helper()
+	p.cmd.Stdout, p.cmd.Stderr = &p.stdout, &p.stderr
+	cmd, exited := p.cmd, make(chan struct{})
+	p.exited, p.launched = exited, time.Now()
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	go func() {
+		_ = cmd.Wait()
+		close(exited)
+	}()
+}
+
+// waitedInVain reports whether a process that has ended may have done so because the machine stood still.
+func (p *process) waitedInVain() bool {
+	return wasHalted(p.launched) && late.MatchString(p.stderr.String())
+}
+
 // environment is what a process of ours sees of the machine. The race detector's runtime waits at the end of a process that
 // ends well, a second unless it is told otherwise: hundreds of processes would wait minutes.
 func environment(dir string) []string {
@@ -113,7 +155,7 @@ func environment(dir string) []string {
 
 func newClient() *http.Client {
 	return &http.Client{
-		Timeout:   15 * time.Second,
+		Timeout:   30 * time.Second,
 		Transport: &http.Transport{MaxIdleConnsPerHost: 64},
 	}
 }
@@ -218,7 +260,23 @@ func command(t *testing.T, dir, stdin string, args ...string) ran {
 	return finish(t, dir, stdin, nil, args...)
 }
 
-func finish(t *testing.T, dir, stdin string, env []string, args ...string) ran {
+// finish is command with more settings. One that has waited in vain while the machine stood still is run again.
+func finish(t *testing.T, dir, stdin string, env []string, args ...string) (r ran) {
+	t.Helper()
+	for range 5 {
+		begun := time.Now()
+		r = finishOnce(t, dir, stdin, env, args...)
+		if !wasHalted(begun) || !late.MatchString(r.stdout+r.stderr) {
+			break
+		}
+	}
+	return r
+}
+
+// late is in what a command says that has waited in vain.
+var late = regexp.MustCompile("does not answer|deadline exceeded|timeout|unavailable")
+
+func finishOnce(t *testing.T, dir, stdin string, env []string, args ...string) ran {
 	t.Helper()
 	cmd := exec.CommandContext(t.Context(), binary, args...)
 	cmd.Dir, cmd.Env, cmd.Stdin = dir, append(environment(dir), env...), strings.NewReader(stdin)

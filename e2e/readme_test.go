@@ -31,20 +31,22 @@ func TestTheReadmeWorksAsPrinted(t *testing.T) {
 	kinds, prints := map[string]int{}, map[string]string{"curl": `"refresh_token":"grt_`, "revoke": "{}"}
 	for _, block := range blocks {
 		script := strings.ReplaceAll(block[2], "localhost:8080", public)
-		cmd := exec.Command("bash", "-euo", "pipefail", "-c", script)
-		cmd.Dir = tree
-		cmd.Env = append(os.Environ(), "GLUEAUTH_LISTEN="+public, "GLUEAUTH_ADMIN_LISTEN="+admin,
-			"GOFLAGS="+strings.TrimSpace(os.Getenv("GOFLAGS")+" "+strings.Join(raceFlags, " "))) // what TestMain has compiled already
+		command := func() *exec.Cmd {
+			cmd := exec.Command("bash", "-euo", "pipefail", "-c", script)
+			cmd.Dir, cmd.WaitDelay = tree, commandLimit
+			cmd.Env = append(os.Environ(), "GLUEAUTH_LISTEN="+public, "GLUEAUTH_ADMIN_LISTEN="+admin,
+				"GOFLAGS="+strings.TrimSpace(os.Getenv("GOFLAGS")+" "+strings.Join(raceFlags, " "))) // what TestMain has compiled already
+			return cmd
+		}
 		if kinds[block[1]]++; block[1] == "serve" {
-			serveReadme(t, cmd, public)
+			serveReadme(t, command(), public)
 			continue
 		}
-		cmd.WaitDelay = commandLimit
-		out, err := cmd.CombinedOutput()
+		out, err := said(t, command)
 		if err != nil {
 			t.Errorf("%s\n%v\n%s", script, err, out)
 		}
-		if want := prints[block[1]]; want == "" || !strings.Contains(string(out), want) {
+		if want := prints[block[1]]; want == "" || !strings.Contains(out, want) {
 			t.Errorf("%s\nprinted no %q:\n%s", script, want, out)
 		}
 	}

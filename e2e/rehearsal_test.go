@@ -1,7 +1,6 @@
 package e2e_test
 
 import (
-	"bytes"
 	"crypto/rand"
 	"crypto/rsa"
 	"crypto/x509"
@@ -16,6 +15,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"regexp"
+	"slices"
 	"strconv"
 	"strings"
 	"syscall"
@@ -126,14 +126,15 @@ func (r *rehearsal) run(t *testing.T, script string, env ...string) string {
 	if r.replace != nil {
 		script = r.replace.Replace(script)
 	}
-	cmd := exec.CommandContext(t.Context(), "bash", "-euo", "pipefail", "-c", script)
-	cmd.Dir, cmd.Env, cmd.WaitDelay = r.dir, append(r.env, env...), commandLimit
-	var out bytes.Buffer
-	cmd.Stdout, cmd.Stderr = &out, &out
-	if err := cmd.Run(); err != nil {
-		t.Fatalf("%s\n%v\n%s", script, err, &out)
+	out, err := said(t, func() *exec.Cmd {
+		cmd := exec.CommandContext(t.Context(), "bash", "-euo", "pipefail", "-c", script)
+		cmd.Dir, cmd.Env, cmd.WaitDelay = r.dir, append(slices.Clip(r.env), env...), commandLimit
+		return cmd
+	})
+	if err != nil {
+		t.Fatalf("%s\n%v\n%s", script, err, out)
 	}
-	return out.String()
+	return out
 }
 
 func (r *rehearsal) stopProxy(t *testing.T) {
@@ -151,16 +152,8 @@ func (r *rehearsal) stopProxy(t *testing.T) {
 // ask sends a form to the proxy in front.
 func (r *rehearsal) ask(t *testing.T, pairs ...string) answer {
 	t.Helper()
-	form := url.Values{}
-	for i := 0; i < len(pairs); i += 2 {
-		form.Set(pairs[i], pairs[i+1])
-	}
-	response, err := http.PostForm(r.glue+"/token", form)
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer func() { _ = response.Body.Close() }()
-	a, err := read(response)
+	fresh := &http.Client{Transport: &http.Transport{DisableKeepAlives: true}} // the proxy hangs up when it is started anew
+	a, err := (&process{public: r.glue, client: fresh}).post("/token", pairs...)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -142,7 +142,7 @@ func (f following) revoking(who string) []string {
 func (f following) steal(t *testing.T, mine answer) {
 	t.Helper()
 	f.mustRefresh(t, f.mustRefresh(t, mine.RefreshToken).RefreshToken)
-	eventually(t, 10*time.Second, func() error {
+	eventually(t, startLimit, func() error {
 		a, err := f.refresh(mine.RefreshToken)
 		if err == nil && a.status != http.StatusBadRequest {
 			err = errors.New(a.String())
@@ -167,7 +167,7 @@ func TestWhatCannotBeWrittenDownIsNoSuccess(t *testing.T) {
 			t.Errorf("%v %v, want 503", a, err)
 		}
 	}
-	eventually(t, 10*time.Second, func() error { // never an empty list
+	eventually(t, startLimit, func() error { // never an empty list
 		a, err := f.get(f.public + revocationsPath)
 		if err == nil && (a.status != http.StatusServiceUnavailable || a.header.Get("Retry-After") == "") {
 			err = fmt.Errorf("the document: %d %v", a.status, a.header)
@@ -185,7 +185,7 @@ func TestWhatCannotBeWrittenDownIsNoSuccess(t *testing.T) {
 	}
 	f.mustSignOut(t, one.RefreshToken)
 	f.mustSignOut(t, all.RefreshToken, "sessions", "all")
-	eventually(t, 10*time.Second, func() error { return f.expect(f.public+revocationsPath, http.StatusOK) })
+	eventually(t, startLimit, func() error { return f.expect(f.public+revocationsPath, http.StatusOK) })
 	f.mustCutOff(t, one)
 	f.mustCutOff(t, all)
 }
@@ -199,7 +199,7 @@ func TestTheDocumentIsOneOverReplicas(t *testing.T) {
 	s := f.signIn(t, f.emails[0])
 	second.mustSignOut(t, s.RefreshToken)
 	var document answer
-	eventually(t, 10*time.Second, func() error {
+	eventually(t, startLimit, func() error {
 		one, err1 := f.get(f.public + revocationsPath)
 		two, err2 := second.get(second.public + revocationsPath)
 		if err := errors.Join(err1, err2); err != nil {
@@ -315,16 +315,16 @@ func tell(t *testing.T, settings ...string) *told {
 
 func (g *told) say(answer http.HandlerFunc) { g.answer.Store(&answer) }
 
-// document answers with one that was made and expires so much later than now, and lists that.
+// document answers with one that was made and expires so much later than it is asked for, and lists that.
 func (g *told) document(made, expires time.Duration, sessions ...string) {
-	now := time.Now()
 	list := ""
 	if len(sessions) > 0 {
 		list = `"` + strings.Join(sessions, `","`) + `"`
 	}
-	payload := fmt.Sprintf(`{"iat":%d,"exp":%d,"sessions":[%s],"customers":{},"spared":[]}`, now.Add(made).Unix(), now.Add(expires).Unix(), list)
-	body := encode([]byte(`{"typ":"revocations+jwt"}`)) + "." + encode([]byte(payload)) + ".c2lnbmVk"
 	g.say(func(w http.ResponseWriter, _ *http.Request) {
+		now := time.Now()
+		payload := fmt.Sprintf(`{"iat":%d,"exp":%d,"sessions":[%s],"customers":{},"spared":[]}`, now.Add(made).Unix(), now.Add(expires).Unix(), list)
+		body := encode([]byte(`{"typ":"revocations+jwt"}`)) + "." + encode([]byte(payload)) + ".c2lnbmVk"
 		w.Header().Set("ETag", `"one"`)
 		_, _ = io.WriteString(w, body)
 	})

@@ -156,12 +156,12 @@ func TestShopDatabaseThatFailsIsATemporaryAnswerAndHeals(t *testing.T) {
 						t.Errorf("%s: %v", name, err)
 					}
 				}
-				eventually(t, 10*time.Second, func() error { return p.expect(p.public+"/readyz", http.StatusServiceUnavailable) })
+				eventually(t, startLimit, func() error { return p.expect(p.public+"/readyz", http.StatusServiceUnavailable) })
 				if err := p.expect(p.public+"/livez", http.StatusOK); err != nil {
 					t.Errorf("%s: %v", name, err)
 				}
 				fault.end()
-				eventually(t, 30*time.Second, func() error { return p.expect(p.public+"/readyz", http.StatusOK) })
+				eventually(t, startLimit, func() error { return p.expect(p.public+"/readyz", http.StatusOK) })
 				token = p.mustRefresh(t, token).RefreshToken // nothing was consumed
 				p.signIn(t, "sonia@spryker.com")
 			}

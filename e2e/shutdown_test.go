@@ -71,10 +71,10 @@ func TestStopUnderLoadAnswersWhatItHasBegunAndLosesNothing(t *testing.T) {
 func TestStopDrainsFirst(t *testing.T) {
 	t.Parallel()
 	dir := t.TempDir()
-	p := start(t, dir, "GLUEAUTH_SHUTDOWN_DRAIN=2s")
+	p := start(t, dir, "GLUEAUTH_SHUTDOWN_DRAIN=6s")
 	email := customers(t, dir, 1)[0]
 	p.signal(t, syscall.SIGTERM)
-	eventually(t, 2*time.Second, func() error { return p.expect(p.public+"/readyz", http.StatusServiceUnavailable) })
+	eventually(t, 6*time.Second, func() error { return p.expect(p.public+"/readyz", http.StatusServiceUnavailable) })
 	if err := p.expect(p.public+"/livez", http.StatusOK); err != nil {
 		t.Error(err)
 	}

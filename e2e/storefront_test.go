@@ -24,7 +24,7 @@ import (
 
 const (
 	glueauthJS   = "../deploy/storefront/glueauth.js"
-	browserLimit = 30 * time.Second
+	browserLimit = time.Minute
 
 	// insecureHost stands for a shop without https: browsers have no Web Locks there.
 	insecureHost = "shop.example"

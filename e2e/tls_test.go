@@ -113,7 +113,7 @@ func shown(base string, roots *x509.CertPool) (string, error) {
 // shows waits until new connections to both listeners show the certificate of that name.
 func (p *process) shows(t *testing.T, roots *x509.CertPool, name string) {
 	t.Helper()
-	eventually(t, 10*time.Second, func() error {
+	eventually(t, startLimit, func() error {
 		for _, base := range []string{p.public, p.admin} {
 			got, err := shown(base, roots)
 			if err == nil && got != name {
@@ -197,7 +197,7 @@ func TestCertificatesAreReplacedUnderLoad(t *testing.T) {
 	p.shows(t, a.roots, "second")
 	swap("broken")
 	const refused = `"msg":"the new certificate is not used, the one of before goes on"`
-	eventually(t, 10*time.Second, func() error {
+	eventually(t, startLimit, func() error {
 		if !strings.Contains(p.stderr.String(), refused) {
 			return errors.New("the broken pair is not told of")
 		}
@@ -276,7 +276,7 @@ func overPlainTCP(t *testing.T, address string) string {
 		t.Fatal(err)
 	}
 	defer func() { _ = conn.Close() }()
-	_ = conn.SetDeadline(time.Now().Add(10 * time.Second))
+	_ = conn.SetDeadline(time.Now().Add(time.Minute))
 	if _, err := io.WriteString(conn, "GET /livez HTTP/1.1\r\nHost: localhost\r\n\r\n"); err != nil {
 		t.Fatal(err)
 	}
@@ -346,9 +346,12 @@ func TestASelfSignedServerIsTriedWithTheLinesThatItPrints(t *testing.T) {
 	p := launch(t, dir, "GLUEAUTH_LISTEN=127.0.0.1:0", "GLUEAUTH_ADMIN_LISTEN=127.0.0.1:0", "--tls-self-signed", "--demo")
 	lines := p.curls(t, 3)
 	for i, want := range []string{"ok", "access_token", "refresh_token"} {
-		cmd := exec.Command("sh", "-c", lines[i])
-		cmd.Dir = dir
-		if out, err := cmd.CombinedOutput(); err != nil || !strings.Contains(string(out), want) {
+		out, err := said(t, func() *exec.Cmd {
+			cmd := exec.Command("sh", "-c", lines[i])
+			cmd.Dir = dir
+			return cmd
+		})
+		if err != nil || !strings.Contains(out, want) {
 			t.Errorf("%s%s%v", lines[i], out, err)
 		}
 	}

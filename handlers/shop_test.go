@@ -29,6 +29,7 @@ import (
 	"github.com/glueauth/glueauth/store/sqlitefile"
 	"github.com/glueauth/glueauth/store/sqlitestore"
 	"github.com/glueauth/glueauth/store/sqlstore"
+	"github.com/glueauth/glueauth/store/storetest"
 )
 
 // shop is a whole server on real parts: database file, key, TCP. Its clock and its randomness are the test's, so every
@@ -74,6 +75,7 @@ func openShop(tb testing.TB, s setup) *shop {
 	}
 	x.sessions = sqlitestore.New(file, x.clock.Now)
 	tb.Cleanup(x.sessions.Close)
+	storetest.Eventually(tb, "the store writes", func() bool { return x.sessions.Ping(tb.Context()) == nil })
 	var customers server.Customers = sqlstore.New(file, x.clock.Now, x.random)
 	if s.customers != nil {
 		customers = s.customers(customers)

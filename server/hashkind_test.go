@@ -53,7 +53,11 @@ func TestWorkOfAHashKindCostsWhatItSays(t *testing.T) {
 		kinds[0].Work()
 		return time.Since(begun)
 	}
-	if cheap, dear := took("04"), took("11"); dear < 4*cheap { // 128 times, on a machine that does nothing else
+	cheap, dear := took("04"), took("11")
+	for range 20 { // the quickest of many is what it costs: the machine may have stood still meanwhile
+		cheap = min(cheap, took("04"))
+	}
+	if dear < 4*cheap { // 128 times, on a machine that does nothing else
 		t.Errorf("cost 4 took %s, cost 11 took %s", cheap, dear)
 	}
 }

@@ -21,6 +21,7 @@ import (
 	"github.com/glueauth/glueauth/store/sqlitefile"
 	"github.com/glueauth/glueauth/store/sqlitestore"
 	"github.com/glueauth/glueauth/store/sqlstore"
+	"github.com/glueauth/glueauth/store/storetest"
 )
 
 const (
@@ -60,6 +61,7 @@ func newHarness(tb testing.TB, change ...func(*server.Config)) *harness {
 		h.sessions.Close()
 		_ = file.Close()
 	})
+	storetest.Eventually(tb, "the store writes", func() bool { return h.sessions.Ping(tb.Context()) == nil })
 	config := server.Config{
 		Clients: []server.Client{client("frontend")}, Customers: h.customers, Sessions: h.sessions, Guesses: h.sessions,
 		Keys: testKeys(tb), Master: testMaster(tb), RequireConfirmed: true,

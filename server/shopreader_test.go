@@ -125,7 +125,7 @@ func TestATokenWhoseReadingPanickedIsReadAgain(t *testing.T) {
 		_, _ = h.refresh(token)
 	}()
 	<-begun
-	ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
+	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 	defer cancel()
 	waits := make(chan error)
 	go func() {

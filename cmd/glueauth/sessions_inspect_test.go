@@ -83,7 +83,17 @@ func startServer(t *testing.T, environ ...string) *runningServer {
 	return s
 }
 
-func (s *runningServer) post(t *testing.T, address string, form url.Values, into any) int {
+// post asks again while the server says 503: the machine is busy with other tests, or stands still.
+func (s *runningServer) post(t *testing.T, address string, form url.Values, into any) (status int) {
+	t.Helper()
+	deadline := time.Now().Add(time.Minute)
+	for status = s.postOnce(t, address, form, into); status == http.StatusServiceUnavailable && time.Now().Before(deadline); {
+		status = s.postOnce(t, address, form, into)
+	}
+	return status
+}
+
+func (s *runningServer) postOnce(t *testing.T, address string, form url.Values, into any) int {
 	t.Helper()
 	r, err := http.NewRequestWithContext(t.Context(), http.MethodPost, address, strings.NewReader(form.Encode()))
 	if err != nil {
@@ -112,26 +122,20 @@ func (s *runningServer) signIn(t *testing.T) (token string) {
 		Refresh string `json:"refresh_token"`
 	}
 	form := url.Values{"grant_type": {"password"}, "username": {"sonia@spryker.com"}, "password": {"change123"}}
-	deadline := time.Now().Add(time.Minute)
-	for {
-		switch status := s.post(t, s.public+"/token", form, &tokens); {
-		case status == http.StatusOK:
-			return tokens.Refresh
-		case status != http.StatusServiceUnavailable || time.Now().After(deadline): // a machine that is busy with other tests
-			t.Fatalf("sign-in: %d\n%s", status, s.log)
-		}
+	if status := s.post(t, s.public+"/token", form, &tokens); status != http.StatusOK {
+		t.Fatalf("sign-in: %d\n%s", status, s.log)
 	}
+	return tokens.Refresh
 }
 
 // command runs `glueauth sessions` with the settings of the server.
 func (s *runningServer) command(t *testing.T, stdin string, args ...string) (code int, stdout, stderr string) {
 	t.Helper()
-	var out, errs bytes.Buffer
-	code = run(t.Context(), append([]string{"sessions"}, args...), s.environ, strings.NewReader(stdin), &out, &errs)
-	if strings.Contains(out.String()+errs.String()+s.log.String(), "grt_") {
+	code, stdout, stderr = answering(t.Context(), s.environ, stdin, append([]string{"sessions"}, args...)...)
+	if strings.Contains(stdout+stderr+s.log.String(), "grt_") {
 		t.Error("a token came up again")
 	}
-	return code, out.String(), errs.String()
+	return code, stdout, stderr
 }
 
 func TestSessionsAreSeenAndEndedBesideTheServer(t *testing.T) {

@@ -67,9 +67,7 @@ func signedIn(t *testing.T, n int) string {
 
 // moveCommand runs that command in this process.
 func moveCommand(ctx context.Context, stdin string, args ...string) (code int, stdout, stderr string) {
-	var out, errs bytes.Buffer
-	code = run(ctx, append([]string{"sessions", "move"}, args...), nil, strings.NewReader(stdin), &out, &errs)
-	return code, out.String(), errs.String()
+	return answering(ctx, nil, stdin, append([]string{"sessions", "move"}, args...)...)
 }
 
 func TestSessionsMoveToRedisAndBack(t *testing.T) {
