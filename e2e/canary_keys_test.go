@@ -76,7 +76,7 @@ func (s *secrets) must(dir string, env []string, args ...string) string {
 func (s *secrets) masterKeys(dir string) {
 	s.t.Helper()
 	text := content(s.t, filepath.Join(dir, "data/master.key"))
-	if !bytes.Contains(text, []byte(":")) {
+	if len(text) == 32 { // raw bytes, among which a colon may be
 		s.values["first master key"] = string(text)
 		return
 	}
