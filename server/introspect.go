@@ -64,7 +64,7 @@ type Introspection struct {
 }
 
 // Introspect tells a client that may ask what a token is worth: any access token, and its own refresh tokens. An access token
-// is active while it and its session live; a refresh token while its session lives, unless a newer one was used.
+// is active while it and its session live; a refresh token while its session lives, if it is the newest one or was used last.
 func (i *Introspector) Introspect(ctx context.Context, r IntrospectRequest) (Introspection, error) {
 	client, err := i.clients.authenticate(r.Client)
 	switch {
@@ -103,7 +103,8 @@ func (i *Introspector) refreshToken(ctx context.Context, client *Client, text se
 	}
 	s, lives, err := i.session(ctx, token.subject, token.name())
 	// The answer to the newest one that was used may have been lost: then it is the one that its owner has.
-	if err != nil || !lives || s.Client != client.ID || token.generation < s.Base {
+	replaced := token.generation < s.Cur && token.generation != s.Base
+	if err != nil || !lives || s.Client != client.ID || replaced {
 		return Introspection{}, err
 	}
 	return Introspection{

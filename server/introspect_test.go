@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"net/netip"
 	"strings"
 	"testing"
 	"time"
@@ -125,6 +126,29 @@ func TestATokenIsActiveWhileItsSessionLives(t *testing.T) {
 				t.Errorf("asked for with its session: %v", err)
 			}
 		})
+	}
+}
+
+// TestARefreshTokenThatWasReplacedUnusedIsNotActive : whoever used it would be taken for a thief.
+func TestARefreshTokenThatWasReplacedUnusedIsNotActive(t *testing.T) {
+	t.Parallel()
+	g := newGate(t)
+	g.addDemo()
+	used := g.own().RefreshToken
+	refresh := func(from string) secret.Text {
+		t.Helper()
+		answer, err := g.token(server.TokenRequest{GrantType: "refresh_token", Client: gateway, RefreshToken: &used, Address: netip.MustParseAddr(from)})
+		if err != nil {
+			t.Fatal(err)
+		}
+		return answer.RefreshToken
+	}
+	lost := refresh(here)
+	g.active(lost, true, "the newest one")
+	g.pass(2 * time.Minute)
+	newest := refresh("198.51.100.9") // its owner asks again from elsewhere
+	for token, want := range map[secret.Text]bool{used: true, lost: false, newest: true} {
+		g.active(token, want, map[secret.Text]string{used: "the one used last", lost: "the one that was replaced", newest: "the newest one"}[token])
 	}
 }
 
