@@ -215,6 +215,10 @@ func TestFail2banSeesEachRefusedSignIn(t *testing.T) {
 			if got := banned(t, log); fmt.Sprint(got) != fmt.Sprint(want) {
 				t.Errorf("fail2ban found %v, want %v", got, want)
 			}
+			journal := write(t, dir, "journal", regexp.MustCompile(`(?m)^(.)`).ReplaceAllString(p.stderr.String(), "shop glueauth[4711]: $1"), 0o600)
+			if got := bannedByJournal(t, journal); fmt.Sprint(got) != fmt.Sprint(want) {
+				t.Errorf("fail2ban found %v in the journal, want %v", got, want)
+			}
 		})
 	}
 }
@@ -251,8 +255,8 @@ func inHeader(r rune) rune {
 	return r
 }
 
-// banned returns how many failures fail2ban finds in a log for each address.
-func banned(t *testing.T, log string) map[string]int {
+// fail2ban returns what the shipped filter finds in a log, each failure in this form.
+func fail2ban(t *testing.T, form, log string) string {
 	t.Helper()
 	path, err := exec.LookPath("fail2ban-regex")
 	if err != nil {
@@ -262,12 +266,28 @@ func banned(t *testing.T, log string) map[string]int {
 	if err != nil {
 		t.Fatal(err)
 	}
-	found := map[string]int{}
-	out, err := exec.Command(path, "--out", "<ip> <time>", log, filter).CombinedOutput()
+	out, err := exec.Command(path, "--out", form, log, filter).CombinedOutput()
 	if err != nil {
 		t.Fatalf("fail2ban-regex: %v\n%s", err, out)
 	}
-	for line := range strings.Lines(string(out)) {
+	return string(out)
+}
+
+// bannedByJournal is banned for lines as fail2ban makes them of the journal's entries: host and program before, the time apart.
+func bannedByJournal(t *testing.T, log string) map[string]int {
+	t.Helper()
+	found := map[string]int{}
+	for line := range strings.Lines(fail2ban(t, "<ip>", log)) {
+		found[strings.TrimSpace(line)]++
+	}
+	return found
+}
+
+// banned returns how many failures fail2ban finds in a log for each address.
+func banned(t *testing.T, log string) map[string]int {
+	t.Helper()
+	found := map[string]int{}
+	for line := range strings.Lines(fail2ban(t, "<ip> <time>", log)) {
 		match := regexp.MustCompile(`^(\S+) (\d+)(?:\.\d+)?$`).FindStringSubmatch(strings.TrimSpace(line))
 		if match == nil {
 			t.Fatalf("fail2ban-regex says %q", line)

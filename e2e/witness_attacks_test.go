@@ -65,7 +65,16 @@ func (c *court) ourselves(t *testing.T) {
 		for name, token := range c.tokens[alg] {
 			c.judged(t, alg+": "+name, token, good[name])
 			tokens++
+			if name == "a refresh token" || good[name] { // these end their session
+				continue
+			}
+			if a, err := c.p.post("/revoke", "token", token, "client_id", alg); err != nil || a.status != http.StatusOK {
+				t.Errorf("%s: %s: revoke: %v %v", alg, name, a, err)
+			}
 		}
+	}
+	for _, alg := range algorithms() {
+		c.judged(t, alg+": ours, after all that was to sign it out", c.tokens[alg]["ours"], true)
 	}
 	if least := 20 * len(algorithms()); tokens < least {
 		t.Errorf("%d tokens, want %d at least", tokens, least)

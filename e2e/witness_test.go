@@ -66,6 +66,8 @@ func newScene(t *testing.T) scene {
 		{"no expiry", rs256(t, key, header, claims(witnessIssuer, "frontend", ""))},
 		{"another audience", rs256(t, key, header, claims(witnessIssuer, "elsewhere", later))},
 		{"another issuer", rs256(t, key, header, claims(witnessIssuer+"/", "frontend", later))},
+		{"no audience", rs256(t, key, header, fmt.Sprintf(`{"iss":%q%s,"sub":"made by the test"}`, witnessIssuer, later))},
+		{"no issuer", rs256(t, key, header, fmt.Sprintf(`{"aud":"frontend"%s,"sub":"made by the test"}`, later))},
 		{"a refresh token", p.signIn(t, mail).RefreshToken},
 	} {
 		s.tokens[c.name] = c.token

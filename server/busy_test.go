@@ -9,6 +9,7 @@ import (
 
 	"github.com/glueauth/glueauth/server"
 	"github.com/glueauth/glueauth/store"
+	"github.com/glueauth/glueauth/store/storetest"
 )
 
 func TestFullPasswordQueueIsRefusedAtOnce(t *testing.T) {
@@ -92,14 +93,39 @@ func (c *slowClock) Now() time.Time {
 	return now
 }
 
+// TestWaiterWhoLeftIsNotVerified : he costs no worker any time, and no place in a bucket.
 func TestWaiterWhoLeftIsNotVerified(t *testing.T) {
 	t.Parallel()
-	h := newHarness(t)
-	h.addDemo()
+	var verified atomic.Int64
+	held, release := make(chan struct{}), make(chan struct{})
+	h := limitedShop(t, func(c *server.Config) {
+		c.PasswordWorkers = 1
+		c.Guesses = holding{c.Guesses, func() {
+			if verified.Add(1) == 1 {
+				close(held)
+				<-release
+			}
+		}}
+	})
+	first := make(chan error, 1)
+	go func() { first <- h.from(here, demoEmail, "wrong") }()
+	<-held // the one worker is taken
 	ctx, leave := context.WithCancel(t.Context())
+	second := make(chan error, 1)
+	go func() {
+		_, err := h.server.Token(ctx, server.TokenRequest{GrantType: "password", Username: pointer(demoEmail), Password: pointer(demoPassword)})
+		second <- err
+	}()
+	storetest.Eventually(t, "somebody waits", func() bool { return h.server.Waiting() == 1 })
 	leave()
-	_, err := h.server.Token(ctx, server.TokenRequest{GrantType: "password", Username: pointer(demoEmail), Password: pointer(demoPassword)})
-	if server.CodeOf(err) != server.Unavailable {
-		t.Errorf("got %v, want %s", err, server.Unavailable)
+	close(release)
+	if err := <-second; server.CodeOf(err) != server.Unavailable {
+		t.Errorf("who left got %v, want %s", err, server.Unavailable)
+	}
+	if err := <-first; server.CodeOf(err) != server.WrongCredentials {
+		t.Errorf("who stayed got %v, want %s", err, server.WrongCredentials)
+	}
+	if n := verified.Load(); n != 1 {
+		t.Errorf("%d passwords were verified, want that of who stayed", n)
 	}
 }

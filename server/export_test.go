@@ -43,6 +43,19 @@ func (s *Server) OnShopKey(f func(salt []byte) ([]byte, error)) { s.refresh.shop
 // IsBusy reports whether an error says that the queue is full, or that there is no time left.
 func IsBusy(err error) bool { return errors.Is(err, errBusy) }
 
+// Waiting returns how many wait for a worker to verify their password.
+func (s *Server) Waiting() (n int) {
+	p := s.customers.pool
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	for _, l := range p.queue.places {
+		if l.ready {
+			n++
+		}
+	}
+	return n
+}
+
 // Pool is a pool whose jobs are names, each of which takes a second.
 type Pool struct {
 	Admit func(context.Context) error

@@ -3,6 +3,7 @@ package server_test
 import (
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -137,8 +138,25 @@ func TestObservedCustomerCheckRefreshes(t *testing.T) {
 	h := newHarness(t, func(c *server.Config) { c.CustomerCheckObserved = true })
 	h.addDemo()
 	token := h.mustSignIn().RefreshToken
-	h.exec(`UPDATE customers SET blocked_at = 1, registered = NULL, password = NULL`)
-	token = h.mustRefresh(token).RefreshToken
+	for _, c := range []struct {
+		change string
+		told   store.Cause
+	}{
+		{`blocked_at = 1`, store.CauseBlocked},
+		{`blocked_at = NULL, registered = NULL`, store.CauseUnconfirmed},
+		{`registered = '2026-01-01', password = NULL`, ""}, // which is not looked at
+	} {
+		h.exec("UPDATE customers SET " + c.change)
+		before := len(h.events)
+		token = h.mustRefresh(token).RefreshToken
+		observed := slices.DeleteFunc(slices.Clone(h.events[before:]), func(e server.Event) bool { return e.Name != server.EventObserved })
+		if c.told == "" && len(observed) == 0 {
+			continue
+		}
+		if len(observed) != 1 || observed[0].Cause != string(c.told) || observed[0].Subject.ID != 21 {
+			t.Errorf("%s: told %+v, want %q", c.change, observed, c.told)
+		}
+	}
 	h.exec(`UPDATE customers SET anonymized_at = 1`)
 	h.refused(token, "anonymised")
 }
