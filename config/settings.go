@@ -95,8 +95,8 @@ func tokenSettings(c *Config) []setting {
 		{key: "refresh.concurrency_allowance", builtin: "10s", read: duration(&r.ConcurrencyAllowance, 0, year), meaning: "how long after a refresh a tab may still come one refresh late"},
 		{key: "refresh.max_sessions", builtin: "200", read: count(&r.MaxSessions, 1, 10_000), meaning: "sessions of one customer; the longest unused end first"},
 		{key: "refresh.mac_key", builtin: "1", read: count(&r.MACKey, 1, 255), meaning: "number of the key that refresh tokens are made with, 1 to 255; raise it, replica by replica, to roll: tokens of smaller numbers stay good until they expire"},
-		{key: "refresh.reuse", builtin: "revoke", read: either(&r.ReuseObserved, "observe", "revoke"), meaning: "a stolen or copied refresh token ends its session (`revoke`), or is refused and counted (`observe`)"},
-		{key: "refresh.customer_check", builtin: "enforce", read: either(&r.CheckObserved, "observe", "enforce"), meaning: "a blocked, unconfirmed or re-passworded customer is signed out at refresh (`enforce`), or counted (`observe`)"},
+		{key: "refresh.reuse", builtin: "revoke", read: either(&r.ReuseObserved, "observe", "revoke"), meaning: "a stolen or copied refresh token ends its session (`revoke`), or is refused and counted (`observe`; one that was replaced unused still ends it)"},
+		{key: "refresh.customer_check", builtin: "enforce", read: either(&r.CheckObserved, "observe", "enforce"), meaning: "a blocked, unconfirmed or re-passworded customer is signed out at refresh (`enforce`), or goes on and is counted (`observe`; a changed password is not looked at then, and one who is gone is signed out all the same)"},
 		{key: clientsKey, meaning: "list of clients, in the file only, the first is the default client; empty: the public client `frontend`"},
 	}
 }
