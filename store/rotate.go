@@ -162,7 +162,9 @@ func (s *Session) signOutOthers(r Rotation, subject *SubjectRecord, now time.Tim
 	if s.Base > 0 { // else only the shop's token is used, which cannot be shut
 		s.Uses = [RememberedUses]uint32{}
 	}
-	s.Uses[g%RememberedUses] = use
+	if g <= s.Base { // what is astray is not used, and its place is that of an older generation
+		s.Uses[g%RememberedUses] = use
+	}
 	s.RetryKey = r.RetryKey
 	s.Shut = s.Base
 	s.Epoch = r.FreshEpoch

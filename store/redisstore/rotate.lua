@@ -169,7 +169,9 @@ local function sign_out_others()
   if s.base > 0 then -- else only the shop's token is used, which cannot be shut
     s.uses = string.rep('\0', 4 * USES)
   end
-  note_use(g, use)
+  if g <= s.base then -- what is astray is not used, and its place is that of an older generation
+    note_use(g, use)
+  end
   s.retry, s.shut, s.epoch = retry, s.base, fresh
   happened(s, SIGNED_OTHERS, g, address)
 end

@@ -203,6 +203,17 @@ func testShut(t *testing.T, k *kit) {
 	same(t, "a copy", refused, s.refresh(t, 1))
 	s.want(t, reuse, 0, s.refresh(t, 3))
 	s.dead(t, 4, store.CauseReuse)
+
+	// A token of the newest generation from before lost writes signs others out: no older copy passes for it.
+	s = k.open(t, k.signIn())
+	for g := uint32(1); g <= 21; g++ {
+		s.lives(t, g)
+	}
+	s.want(t, replayed, 22, s.refresh(t, 22, saying(k.clock.whole().Add(hour)), k.others()))
+	for g := uint32(1); g <= 21; g++ {
+		same(t, "a copy", refused, s.refresh(t, g))
+	}
+	s.lives(t, 22)
 }
 
 func testOthersAgain(t *testing.T, k *kit) {
