@@ -39,7 +39,7 @@ type Claims struct {
 // any key of the ring may have signed it. The error is [ErrExpired], with the claims, or means that the token is not one
 // that we accept; it shows nothing of the token.
 func (r *Ring) Verify(token secret.Text, now time.Time) (Claims, error) {
-	part := strings.Split(token.Reveal(), ".")
+	part := strings.SplitN(token.Reveal(), ".", 4) // one more than a token has: garbage may be all dots
 	if len(token) > maxToken || len(part) != 3 {
 		return Claims{}, errForeign
 	}

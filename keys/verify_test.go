@@ -14,6 +14,7 @@ import (
 	"errors"
 	"fmt"
 	"path/filepath"
+	"runtime"
 	"strings"
 	"testing"
 	"time"
@@ -53,6 +54,19 @@ func signed(tb testing.TB, private *rsa.PrivateKey, header, claims string) strin
 		tb.Fatal(err)
 	}
 	return input + "." + base64.RawURLEncoding.EncodeToString(signature)
+}
+
+// Not parallel: it counts what is allocated meanwhile.
+func TestGarbageTakesNoMoreMemoryThanAToken(t *testing.T) { //nolint:paralleltest // see above
+	_, ring := ringOf(t, "test-key.pem")
+	dots := secret.Text(strings.Repeat(".", 64<<10)) // as much as a form holds
+	var before, after runtime.MemStats
+	runtime.ReadMemStats(&before)
+	_, err := ring.Verify(dots, verifiedAt)
+	runtime.ReadMemStats(&after)
+	if took := after.TotalAlloc - before.TotalAlloc; err == nil || took > 64<<10 {
+		t.Errorf("%d bytes allocated for %d dots (%v)", took, len(dots), err)
+	}
 }
 
 func TestTokensOfTheRingAreVerified(t *testing.T) {
