@@ -20,10 +20,13 @@ type Introspector struct {
 	sessions SessionReader
 }
 
-// SessionReader is what an [Introspector] needs of a store of sessions; see [InspectedSessions] for what the calls mean.
+// SessionReader is what an [Introspector] needs of a store of sessions. Its calls change nothing, and cost the same however many
+// sessions a subject has.
 type SessionReader interface {
+	// Session returns a session as it stands.
 	Session(ctx context.Context, subject store.Subject, name store.SessionName) (store.Snapshot, error)
-	SessionsOf(ctx context.Context, subject store.Subject) ([]store.Snapshot, *store.SubjectRecord, error)
+	// Record returns the subject's record as it stands, nil when there is none.
+	Record(ctx context.Context, subject store.Subject) (*store.SubjectRecord, error)
 }
 
 // NewIntrospector returns an introspector of the tokens of a server with that config. Its Customers and Sessions may be missing.

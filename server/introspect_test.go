@@ -84,8 +84,8 @@ func (r readers) Session(context.Context, store.Subject, store.SessionName) (sto
 	return store.Snapshot{}, r.err
 }
 
-func (r readers) SessionsOf(context.Context, store.Subject) ([]store.Snapshot, *store.SubjectRecord, error) {
-	return nil, nil, r.err
+func (r readers) Record(context.Context, store.Subject) (*store.SubjectRecord, error) {
+	return nil, r.err
 }
 
 func TestATokenIsActiveWhileItsSessionLives(t *testing.T) {

@@ -99,7 +99,7 @@ func (i *Introspector) shopLives(ctx context.Context, p presented) (bool, error)
 	if id <= 0 {
 		return true, nil
 	}
-	_, record, err := i.sessions.SessionsOf(ctx, store.Subject{Kind: store.SubjectCustomer, ID: id})
+	record, err := i.sessions.Record(ctx, store.Subject{Kind: store.SubjectCustomer, ID: id})
 	if err != nil {
 		return false, unavailable(err)
 	}

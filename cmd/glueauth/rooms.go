@@ -45,6 +45,7 @@ type sessionStore interface {
 	server.Sessions
 	server.Guesses
 	server.InspectedSessions
+	server.SessionReader
 	server.RevocationList
 	Ping(ctx context.Context) error
 }

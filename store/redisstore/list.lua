@@ -1,11 +1,14 @@
--- ARGV: time. KEYS[2] is not used. It changes nothing.
--- It returns the customer's record as it stands (epoch, expiry, floor, address and cause of the floor, shop floor) and the names of the
--- sessions in it, or an empty list when there is no record.
+-- ARGV: time, with the sessions (0/1). KEYS[2] is not used. It changes nothing.
+-- It returns the customer's record as it stands (epoch, expiry, floor, address and cause of the floor, shop floor) and if asked the
+-- names of the sessions in it, or an empty list when there is no record.
 local r = stored()
 if not r then
   return {}
 end
 local reply = { r.epoch, r.expires, r.floor, r.from, r.cause, r.shop_floor }
+if ARGV[2] == '0' then
+  return reply
+end
 for _, field in ipairs(redis.call('HKEYS', KEYS[1])) do
   if #field == 16 then
     table.insert(reply, field)

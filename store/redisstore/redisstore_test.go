@@ -87,6 +87,11 @@ func (a apart) SessionsOf(ctx context.Context, subject store.Subject) ([]store.S
 	return all, record, err
 }
 
+func (a apart) Record(ctx context.Context, subject store.Subject) (*store.SubjectRecord, error) {
+	subject.ID += a.offset
+	return a.Store.Record(ctx, subject)
+}
+
 func (a apart) Locate(ctx context.Context, name store.SessionName) (store.Subject, error) {
 	subject, err := a.Store.Locate(ctx, name)
 	subject.ID -= a.offset

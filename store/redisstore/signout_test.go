@@ -100,6 +100,22 @@ func TestSigningOutOfEverythingCostsTheSameForOneSessionAndForTenThousand(t *tes
 	}
 }
 
+// TestARecordIsOneCommand : whoever asks about a shop's access token must not pay for all sessions of its customer.
+func TestARecordIsOneCommand(t *testing.T) {
+	t.Parallel()
+	r := storetest.Redis(t)
+	s := open(t, redisstore.Options{URL: secret.Text(r.URL())})
+	populated(t, r, s, 200)
+	commands(t, r)
+	record, err := s.Record(t.Context(), signIn(1).Subject)
+	if err != nil || record == nil {
+		t.Fatal(record, err)
+	}
+	if ran := commands(t, r); ran["evalsha"] != "1" || ran["get"]+ran["hkeys"] != "" {
+		t.Errorf("%v", ran)
+	}
+}
+
 func BenchmarkSignOutOfEverything(b *testing.B) {
 	for name, sessions := range map[string]int{"1": 1, "200": 200, "10000": 10_000} {
 		b.Run(name, func(b *testing.B) {

@@ -33,19 +33,9 @@ func (s *Store) Session(ctx context.Context, subject store.Subject, name store.S
 // SessionsOf returns the sessions of a subject, the newest sign-in first, and his record, nil when there is none: those that
 // live, those that have just expired, and the last eight that have ended one by one. It changes nothing.
 func (s *Store) SessionsOf(ctx context.Context, subject store.Subject) ([]store.Snapshot, *store.SubjectRecord, error) {
-	got, err := s.run(ctx, s.scripts.list, keys(subject, store.SessionName{}), 0)
-	if err != nil || len(got) == 0 {
+	named, record, err := s.listed(ctx, subject, true)
+	if err != nil || record == nil {
 		return nil, nil, err
-	}
-	r := &snapshotReader{reader: reader{values: got}}
-	record := r.record(0)
-	named := make([]store.Snapshot, max(0, len(got)-recordFields))
-	for i := range named {
-		named[i].Subject = subject
-		r.fill(named[i].Name[:], recordFields+i)
-	}
-	if r.bad {
-		return nil, nil, unavailable(errAnswer)
 	}
 	var all []store.Snapshot
 	for page := range slices.Chunk(named, scanPage) {
@@ -59,6 +49,31 @@ func (s *Store) SessionsOf(ctx context.Context, subject store.Subject) ([]store.
 		return cmp.Or(b.StartedAt.Compare(a.StartedAt), bytes.Compare(a.Name[:], b.Name[:]))
 	})
 	return all, record, nil
+}
+
+// Record returns the record of a subject as it stands, nil when there is none. It changes nothing.
+func (s *Store) Record(ctx context.Context, subject store.Subject) (*store.SubjectRecord, error) {
+	_, record, err := s.listed(ctx, subject, false)
+	return record, err
+}
+
+// listed returns a subject's record, nil when there is none, and if asked of the sessions in it their names.
+func (s *Store) listed(ctx context.Context, subject store.Subject, sessions bool) (named []store.Snapshot, record *store.SubjectRecord, err error) {
+	got, err := s.run(ctx, s.scripts.list, keys(subject, store.SessionName{}), 0, sessions)
+	if err != nil || len(got) == 0 {
+		return nil, nil, err
+	}
+	r := &snapshotReader{reader: reader{values: got}}
+	record = r.record(0)
+	named = make([]store.Snapshot, max(0, len(got)-recordFields))
+	for i := range named {
+		named[i].Subject = subject
+		r.fill(named[i].Name[:], recordFields+i)
+	}
+	if r.bad {
+		return nil, nil, unavailable(errAnswer)
+	}
+	return named, record, nil
 }
 
 // Locate returns whose session this is, or [store.ErrNotFound]. It looks through the keys of all masters, which takes as long

@@ -69,6 +69,21 @@ func (s *Store) SessionsOf(ctx context.Context, subject store.Subject) (all []st
 	return all, r, nil
 }
 
+// Record returns the record of a subject as it stands, nil when there is none.
+func (s *Store) Record(ctx context.Context, subject store.Subject) (*store.SubjectRecord, error) {
+	if err := s.usable(); err != nil {
+		return nil, err
+	}
+	r, err := record(s.file.Read.QueryRowContext(ctx, selectRecord, subject.Kind, subject.ID))
+	if errors.Is(err, sql.ErrNoRows) {
+		return nil, nil //nolint:nilnil // nil is the answer
+	}
+	if err != nil {
+		return nil, unavailable(err)
+	}
+	return r, nil
+}
+
 // Locate returns whose session this is, or [store.ErrNotFound].
 func (s *Store) Locate(ctx context.Context, name store.SessionName) (store.Subject, error) {
 	if err := s.usable(); err != nil {

@@ -219,6 +219,20 @@ func TestLookingAtSessionsOfAStoreThatCannotSay(t *testing.T) {
 	}
 }
 
+func TestTheRecordOfACustomerInAStoreThatCannotSay(t *testing.T) {
+	t.Parallel()
+	s, f := newStore(t)
+	open(t, s, 1)
+	if _, err := f.Write.Exec("DROP TABLE subjects"); err != nil {
+		t.Fatal(err)
+	}
+	_, err := s.Record(t.Context(), signIn(1).Subject)
+	unavailable(t, err, "")
+	s.Close()
+	_, err = s.Record(t.Context(), signIn(1).Subject)
+	unavailable(t, err, "closed")
+}
+
 // TestAFileOfAnEarlierVersionKeepsItsSessions : they are refreshed as before; only where they came from is not known.
 func TestAFileOfAnEarlierVersionKeepsItsSessions(t *testing.T) {
 	t.Parallel()

@@ -243,6 +243,11 @@ func (m *memory) SessionsOf(ctx context.Context, subject store.Subject) ([]store
 	return m.of(subject, &record), &record, nil
 }
 
+func (m *memory) Record(ctx context.Context, subject store.Subject) (*store.SubjectRecord, error) {
+	_, record, err := m.SessionsOf(ctx, subject)
+	return record, err
+}
+
 func (m *memory) Locate(ctx context.Context, name store.SessionName) (store.Subject, error) {
 	_, leave, err := m.enter(ctx, store.Subject{})
 	if err != nil {

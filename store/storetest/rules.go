@@ -276,6 +276,9 @@ func testGivenUp(t *testing.T, k *kit) {
 	if _, _, err := k.store.SessionsOf(ctx, s.in.Subject); !isUnavailable(err) {
 		t.Errorf("sessions of: %v", err)
 	}
+	if _, err := k.store.Record(ctx, s.in.Subject); !isUnavailable(err) {
+		t.Errorf("record: %v", err)
+	}
 	if _, _, err := k.store.Revoked(ctx, 0); !isUnavailable(err) {
 		t.Errorf("revoked: %v", err)
 	}

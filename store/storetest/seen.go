@@ -15,6 +15,11 @@ func (k *kit) list(t *testing.T, subject store.Subject) (all []store.Snapshot) {
 	if err != nil {
 		t.Fatal(err)
 	}
+	alone, err := k.store.Record(t.Context(), subject)
+	if err != nil {
+		t.Error(err)
+	}
+	same(t, "the record alone", record, alone)
 	for i, e := range all {
 		same(t, "the record beside a session", record, e.Record)
 		one, err := k.store.Session(t.Context(), subject, e.Name)
@@ -33,6 +38,9 @@ func testSessionsOf(t *testing.T, k *kit) {
 	in := k.signIn()
 	if all, record, err := k.store.SessionsOf(t.Context(), in.Subject); err != nil || len(all) != 0 || record != nil {
 		t.Errorf("nobody: %+v, %+v, %v", all, record, err)
+	}
+	if record, err := k.store.Record(t.Context(), in.Subject); err != nil || record != nil {
+		t.Errorf("nobody's record: %+v, %v", record, err)
 	}
 	stranger := k.signIn()
 	stranger.Subject.Kind, stranger.Subject.ID = store.SubjectGuest, in.Subject.ID

@@ -28,6 +28,8 @@ type Sessions interface {
 	// live, and of those that have ended at least the last eight that ended one by one. Those that a sign-out everywhere
 	// ended may be missing. It changes nothing.
 	SessionsOf(ctx context.Context, subject store.Subject) ([]store.Snapshot, *store.SubjectRecord, error)
+	// Record returns his record alone, at a cost that does not grow with his sessions.
+	Record(ctx context.Context, subject store.Subject) (*store.SubjectRecord, error)
 	// Locate returns whose session this is, or [store.ErrNotFound]. It may read through the whole store.
 	Locate(ctx context.Context, name store.SessionName) (store.Subject, error)
 	// Revoked returns what has ended since the call that returned after, perhaps with some of before; it changes nothing.
