@@ -8,6 +8,7 @@ import (
 	"mime/multipart"
 	"net/http"
 	"net/url"
+	"os"
 	"strings"
 	"unicode/utf8"
 
@@ -133,6 +134,9 @@ func readBody(r *http.Request) ([]byte, error) {
 	body, err := io.ReadAll(r.Body)
 	if _, tooLarge := errors.AsType[*http.MaxBytesError](err); tooLarge {
 		return nil, &server.Error{Code: codeTooLarge}
+	}
+	if errors.Is(err, os.ErrDeadlineExceeded) { // the network's fault, and no verdict
+		return nil, &server.Error{Code: server.Unavailable, Cause: errors.New("the body did not come in time")}
 	}
 	if err != nil {
 		return nil, malformed("the body broke off") // err may quote a trailer

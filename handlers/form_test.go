@@ -6,13 +6,16 @@ import (
 	"fmt"
 	"io"
 	"maps"
+	"net"
 	"net/http"
 	"net/http/httptest"
 	"net/url"
+	"os"
 	"runtime"
 	"slices"
 	"strings"
 	"testing"
+	"testing/iotest"
 	"unicode/utf8"
 
 	"github.com/google/go-cmp/cmp"
@@ -112,18 +115,18 @@ func TestBrokenFormsAreNotReadAtAll(t *testing.T) {
 	}
 }
 
-func TestABodyThatBreaksOffIsMalformed(t *testing.T) {
+// A network that was too slow is no fault of the customer's token: his client is to come again.
+func TestABodyThatBreaksOffIsMalformedAndOneThatIsLateIsNot(t *testing.T) {
 	t.Parallel()
-	r := httptest.NewRequest(http.MethodPost, "/token", io.MultiReader(strings.NewReader(signIn), brokenReader{}))
-	r.Header.Set("Content-Type", urlEncoded)
-	if got, err := handlers.DecodeForm(r); got != nil || server.CodeOf(err) != server.Malformed {
-		t.Errorf("%v %v", got, err)
+	late := &net.OpError{Op: "read", Net: "tcp", Err: os.ErrDeadlineExceeded}
+	for fault, want := range map[error]server.Code{io.ErrUnexpectedEOF: server.Malformed, late: server.Unavailable} {
+		r := httptest.NewRequest(http.MethodPost, "/token", io.MultiReader(strings.NewReader(signIn), iotest.ErrReader(fault)))
+		r.Header.Set("Content-Type", urlEncoded)
+		if got, err := handlers.DecodeForm(r); got != nil || server.CodeOf(err) != want {
+			t.Errorf("%v: %v %v, want %s", fault, got, err, want)
+		}
 	}
 }
-
-type brokenReader struct{}
-
-func (brokenReader) Read([]byte) (int, error) { return 0, io.ErrUnexpectedEOF }
 
 // Not parallel: it counts what is allocated meanwhile.
 func TestDecodingTakesMemoryInProportion(t *testing.T) { //nolint:paralleltest // see above
