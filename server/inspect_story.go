@@ -59,6 +59,9 @@ func (i *Inspector) storyOfCustomer(ctx context.Context, f found) (Story, error)
 		}
 	}
 	lines := []string{fmt.Sprintf("C%s: %d of his sessions live, %d that ended are still remembered.", strings.TrimPrefix(person(f), "c"), alive, len(all)-alive)}
+	if flaw := i.shutOut(f); flaw != "" {
+		lines = append(lines, "He cannot sign in: "+flaw+".")
+	}
 	for n, s := range all {
 		if n == mostStories {
 			return Story{append(lines, "", fmt.Sprintf("The %d older ones are in the list of his sessions; ask for one by its name.", len(all)-n))}, nil
@@ -68,6 +71,20 @@ func (i *Inspector) storyOfCustomer(ctx context.Context, f found) (Story, error)
 		lines = append(append(lines, ""), i.storyOf(one, s)...)
 	}
 	return Story{lines}, nil
+}
+
+// shutOut tells why not even the right password signs the customer in, "" if it does.
+func (i *Inspector) shutOut(f found) string {
+	if f.known == nil {
+		return ""
+	}
+	if cause := i.barred(*f.known); cause != "" {
+		return reason(cause)
+	}
+	if !verifiable(f.known.PasswordHash) {
+		return "no password is stored for him that can be verified"
+	}
+	return ""
 }
 
 func foreignStory() []string {

@@ -196,6 +196,15 @@ func stories() map[string]func(*office) secret.Text {
 			_, _ = o.use(token, home)
 			return demoEmail
 		},
+		"blocked_for_long": func(o *office) secret.Text {
+			o.exec(`UPDATE customers SET blocked_at = 1`)
+			return demoEmail
+		},
+		"no_password": func(o *office) secret.Text {
+			o.enter(home)
+			o.exec(`UPDATE customers SET password = ''`)
+			return "DE--21"
+		},
 		"blocked_soon": func(o *office) secret.Text {
 			token := o.enter(home).RefreshToken
 			o.exec(`UPDATE customers SET blocked_at = 1`)
