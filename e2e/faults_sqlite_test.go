@@ -7,6 +7,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"strings"
 	"testing"
 	"time"
 
@@ -81,6 +82,9 @@ func TestFullDiskTurnsWritersAwayUntilThereIsSpace(t *testing.T) {
 	eventually(t, startLimit, func() error { return p.expect(p.public+"/readyz", http.StatusServiceUnavailable) })
 	if diff := cmp.Diff(full, sizes(t, disk)); diff != "" {
 		t.Errorf("what could not be written grew (-before +after):\n%s", diff)
+	}
+	if r := command(t, dir, "", "--data", disk, "keys", "rotate"); r.code == 0 || !strings.Contains(r.stderr, "make room there") {
+		t.Errorf("the signing key was rotated: %+v", r)
 	}
 	if err := os.Remove(ballast); err != nil {
 		t.Fatal(err)

@@ -67,11 +67,11 @@ func readFile(path string, forbidden fs.FileMode) ([]byte, error) {
 func writeNew(path string, data []byte) error {
 	dir := filepath.Dir(path)
 	if err := makeDir(dir); err != nil {
-		return fmt.Errorf("make the folder of %s: %w; let the user of this process write there", path, err)
+		return fmt.Errorf("make the folder of %s: %w; %s", path, err, writeRemedy(err))
 	}
 	temp, err := writeTemp(dir, data)
 	if err != nil {
-		return fmt.Errorf("write %s: %w; let the user of this process write there", path, err)
+		return fmt.Errorf("write %s: %w; %s", path, err, writeRemedy(err))
 	}
 	err = cmp.Or(os.Link(temp, path), os.Remove(temp))
 	if errors.Is(err, fs.ErrExist) {
@@ -84,6 +84,14 @@ func writeNew(path string, data []byte) error {
 		return fmt.Errorf("write %s: %w; check its disk", path, err)
 	}
 	return nil
+}
+
+// writeRemedy is what helps where a file could not be written.
+func writeRemedy(err error) string {
+	if errors.Is(err, syscall.ENOSPC) || errors.Is(err, syscall.EDQUOT) || errors.Is(err, syscall.EFBIG) {
+		return "make room there: its disk is full, or this user may not write more"
+	}
+	return "let the user of this process write there"
 }
 
 // writeTemp writes data to a hidden file of dir and flushes it. After an error no file is left.

@@ -26,7 +26,7 @@ func lock(path string, wait bool) (release func(), err error) {
 	dir := filepath.Dir(path)
 	file, err := os.OpenFile(path, os.O_RDWR|os.O_CREATE, 0o600) //nolint:gosec // the operator's own folder
 	if err != nil {
-		return nil, fmt.Errorf("lock the keys: %w; let the user of this process write there, or rotate where it can be written", err)
+		return nil, fmt.Errorf("lock the keys: %w; %s, or rotate where it can be written", err, writeRemedy(err))
 	}
 	if err := giveToOwner(file, dir); err != nil {
 		_ = file.Close()

@@ -98,7 +98,7 @@ func replaceFile(path string, data []byte) error {
 		err = syncDir(dir)
 	}
 	if err != nil {
-		return fmt.Errorf("write %s: %w; let the user of this process write there", path, err)
+		return fmt.Errorf("write %s: %w; %s", path, err, writeRemedy(err))
 	}
 	return nil
 }

@@ -26,7 +26,7 @@ func Move(from, to Options) (kids []string, err error) {
 	})
 	if to.Vault == nil {
 		if err := makeDir(to.Dir); err != nil {
-			return nil, fmt.Errorf("make the folder %s: %w; let the user of this process write there", to.Dir, err)
+			return nil, fmt.Errorf("make the folder %s: %w; %s", to.Dir, err, writeRemedy(err))
 		}
 	}
 	_, err = to.place().change(true, func(there *folder, err error) (*edit, error) {

@@ -90,7 +90,7 @@ func (d directory) apply(e edit) error {
 	for _, k := range e.away {
 		aside := d.path(k.file) + "." + d.now().UTC().Format("20060102T150405Z") + ".gone"
 		if err := os.Rename(d.path(k.file), aside); err != nil {
-			return fmt.Errorf("put the file of a key away that is gone: %w; let the user of this process write there", err)
+			return fmt.Errorf("put the file of a key away that is gone: %w; %s", err, writeRemedy(err))
 		}
 	}
 	for _, k := range e.own {
