@@ -27,6 +27,9 @@ func (d *doctor) checkMaster(ctx context.Context) finding {
 	const check = "master key"
 	path := d.cfg.Keys.MasterFile
 	master, err := existingMaster(ctx, d.cfg)
+	if err == nil {
+		err = makesTokens(d.cfg, master)
+	}
 	switch {
 	case err == nil && path == "":
 		d.master = master

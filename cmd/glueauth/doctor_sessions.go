@@ -41,6 +41,10 @@ func (d *doctor) checkRedis(ctx context.Context) []finding {
 	}
 	defer s.Close() //nolint:errcheck // all was said
 	found := []finding{fine(sessionsCheck, "Redis takes them")}
+	if left := leftHere(ctx, d.cfg); left != "" {
+		found[0] = failed(sessionsCheck, errors.New(left))
+		found[0].Result = isRisky
+	}
 	skew, err := s.Skew(ctx, time.Now)
 	return append(append(found, redisPolicy(ctx, s)...), clock("clock of Redis", skew, err))
 }

@@ -87,6 +87,15 @@ func (p process) masterKeyCloseCommand() *cobra.Command {
 	return cmd
 }
 
+// makesTokens returns an error where refresh tokens would be made with a master key that was closed.
+func makesTokens(cfg *config.Config, master *keys.Master) error {
+	_, err := master.Derive("refresh-token", byte(cfg.Refresh.MACKey), 1) //nolint:gosec // the setting is 1 to 255
+	if errors.Is(err, keys.ErrClosed) {
+		return fmt.Errorf("refresh.mac_key is %d: the master key of that number was closed; set it to %d", cfg.Refresh.MACKey, master.Number())
+	}
+	return err
+}
+
 // noMaster gives the error of a file that is not there its remedy.
 func noMaster(err error) error {
 	if errors.Is(err, fs.ErrNotExist) {

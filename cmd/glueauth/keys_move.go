@@ -26,18 +26,23 @@ func (p process) keysMoveCommand() *cobra.Command {
 				return err
 			}
 			if cfg.Redis.URL == "" {
-				return errors.New("redis.url is not set: give it the URL of the Redis to which or from which the keys move")
+				return errors.New("redis.url is not set: give it the URL of the Redis to which or from which the keys move; servers that have it keep their sessions there too")
 			}
 			folder, err := ringOptions(cfg)
 			if err != nil {
 				return err
 			}
 			return withVault(cmd.Context(), cfg, folder, func(vault keys.Options) error {
-				from, into := folder, vault
 				if to == "folder" {
-					from, into = vault, folder
+					return p.moveKeys(vault, folder)
 				}
-				return p.moveKeys(from, into)
+				if err := p.moveKeys(folder, vault); err != nil {
+					return err
+				}
+				if left := leftHere(cmd.Context(), cfg); left != "" {
+					_, _ = fmt.Fprintln(p.stderr, left)
+				}
+				return nil
 			})
 		},
 	}

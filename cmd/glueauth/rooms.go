@@ -74,11 +74,8 @@ func openRooms(ctx context.Context, cfg *config.Config, metrics *handlers.Metric
 	if r.lock, err = lockData(cfg.Data, logger); err != nil {
 		return nil, err
 	}
-	if r.master, err = openMaster(ctx, cfg, logger); err != nil {
+	if err := r.openMaster(ctx, cfg, logger); err != nil {
 		return nil, err
-	}
-	if newest := int(r.master.Number()); newest > 1 && newest > cfg.Refresh.MACKey {
-		logger.WarnContext(ctx, "the newest master key makes nothing yet: once every server has read it, set refresh.mac_key", "refresh.mac_key", newest)
 	}
 	if err := r.openKeys(ctx, cfg, logger); err != nil {
 		return nil, err
@@ -96,6 +93,20 @@ func openRooms(ctx context.Context, cfg *config.Config, metrics *handlers.Metric
 		return r, r.openRedis(ctx, cfg, metrics, logger)
 	}
 	return r, r.openEmbedded(ctx, cfg, logger)
+}
+
+// openMaster opens the master key, which must be able to make refresh tokens.
+func (r *rooms) openMaster(ctx context.Context, cfg *config.Config, logger *slog.Logger) (err error) {
+	if r.master, err = openMaster(ctx, cfg, logger); err != nil {
+		return err
+	}
+	if err := makesTokens(cfg, r.master); err != nil {
+		return err
+	}
+	if newest := int(r.master.Number()); newest > 1 && newest > cfg.Refresh.MACKey {
+		logger.WarnContext(ctx, "the newest master key makes nothing yet: once every server has read it, set refresh.mac_key", "refresh.mac_key", newest)
+	}
+	return nil
 }
 
 // openKeys opens the signing keys, and the Redis in which they may be.
@@ -174,6 +185,9 @@ func (r *rooms) openRedis(ctx context.Context, cfg *config.Config, metrics *hand
 	sessions, err := r.connectRedis(ctx, cfg)
 	if err != nil {
 		return err
+	}
+	if left := leftHere(ctx, cfg); left != "" {
+		logger.WarnContext(ctx, "sessions stay behind", "detail", left)
 	}
 	r.sessions = sessions
 	r.guard = newGuard(sessions, metrics, logger)

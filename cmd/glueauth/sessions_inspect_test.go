@@ -47,11 +47,13 @@ func (l *lockedBuffer) String() string {
 	return l.b.String()
 }
 
-// startServer runs `glueauth serve` with the demo customer.
+// startServer runs `glueauth serve` with the demo customer; environ comes above its other settings.
 func startServer(t *testing.T, environ ...string) *runningServer {
 	t.Helper()
-	s := &runningServer{log: &lockedBuffer{}, environ: append(environ, "GLUEAUTH_DATA="+filepath.Join(t.TempDir(), "data"), "GLUEAUTH_LISTEN=127.0.0.1:0",
-		"GLUEAUTH_ADMIN_LISTEN=127.0.0.1:0", "GLUEAUTH_DEMO=true", "GLUEAUTH_ADMIN_SECRET=0123456789abcdef", "GLUEAUTH_LOG_LEVEL=debug")}
+	s := &runningServer{log: &lockedBuffer{}, environ: append([]string{
+		"GLUEAUTH_DATA=" + filepath.Join(t.TempDir(), "data"), "GLUEAUTH_LISTEN=127.0.0.1:0",
+		"GLUEAUTH_ADMIN_LISTEN=127.0.0.1:0", "GLUEAUTH_DEMO=true", "GLUEAUTH_ADMIN_SECRET=0123456789abcdef", "GLUEAUTH_LOG_LEVEL=debug",
+	}, environ...)}
 	ctx, cancel := context.WithCancel(t.Context())
 	ended := make(chan int, 1)
 	go func() { ended <- run(ctx, []string{"serve"}, s.environ, strings.NewReader(""), io.Discard, s.log) }()

@@ -126,6 +126,35 @@ func movedTo(t *testing.T, at string) string {
 	return place
 }
 
+// A server with redis.url does not see the sessions of its data folder, which nobody means who only moves the signing keys.
+func TestSessionsThatAServerWouldLeaveBehindAreToldBefore(t *testing.T) {
+	t.Parallel()
+	data, url := signedIn(t, 3), storetest.Redis(t).URL()
+	environ := []string{"GLUEAUTH_REDIS=" + url, "GLUEAUTH_DATA=" + data, "GLUEAUTH_MASTER_KEY=" + strings.Repeat("0f", 32)}
+	ask := func(args ...string) string {
+		t.Helper()
+		code, stdout, stderr := answering(t.Context(), environ, "", args...)
+		if code != exitOK {
+			t.Fatalf("%v: %s%s", args, stdout, stderr)
+		}
+		return stdout + stderr
+	}
+	told := func(want bool) {
+		t.Helper()
+		server := startServer(t, append(environ, "GLUEAUTH_DEMO=false")...)
+		server.stop()
+		for _, text := range []string{ask("keys", "move", "--to", "redis"), ask("doctor", "--estimate=false"), server.log.String()} {
+			if there := strings.Contains(text, "3 sessions are in "+filepath.Join(data, databaseName)); there != want {
+				t.Error(text)
+			}
+		}
+	}
+	ask("keys", "generate")
+	told(true)
+	ask("sessions", "move", "--from", data, "--to", url)
+	told(false)
+}
+
 func TestSessionsMoveRefusesInOneLine(t *testing.T) {
 	t.Parallel()
 	data, url := signedIn(t, 1), storetest.Redis(t).URL()
