@@ -287,15 +287,15 @@ func passwordWorkers(cfg *config.Config) int {
 	case processors < runtime.NumCPU():
 		return max(1, processors-1)
 	default:
-		return processors
+		return runtime.NumCPU()
 	}
 }
 
 // makeRoom gives Go a processor more for each thread that gives way (server/thread.go), and for the one that reads a shop's
 // tokens; not under a quota, which they would only use up sooner.
 func makeRoom(workers int) {
-	if processors := runtime.GOMAXPROCS(0); processors >= runtime.NumCPU() {
-		runtime.GOMAXPROCS(processors + workers + 1)
+	if processors, cores := runtime.GOMAXPROCS(0), runtime.NumCPU(); processors >= cores {
+		runtime.GOMAXPROCS(max(processors, cores+workers+1)) // the same however often a server is started in one process
 	}
 }
 

@@ -2,8 +2,11 @@ package main
 
 import (
 	"net"
+	"runtime"
 	"strings"
 	"testing"
+
+	"github.com/glueauth/glueauth/config"
 )
 
 // taken returns an address that somebody listens on.
@@ -44,5 +47,19 @@ func TestAllAddressesThatAreTakenAreToldAtOnceWithTheirSettings(t *testing.T) {
 	}
 	if err := sockets[0].Close(); err != nil {
 		t.Error(err)
+	}
+}
+
+// TestEachServerOfAProcessHasTheSameRoom : or those of one process would take more and more processors. Not parallel: it counts
+// processors, and servers of other tests would get theirs meanwhile.
+func TestEachServerOfAProcessHasTheSameRoom(t *testing.T) { //nolint:paralleltest // see above
+	room := func() (workers, processors int) {
+		workers = passwordWorkers(&config.Config{})
+		makeRoom(workers)
+		return workers, runtime.GOMAXPROCS(0)
+	}
+	workers, processors := room()
+	if again, more := room(); again != workers || more != processors {
+		t.Errorf("%d workers and %d processors, then %d and %d", workers, processors, again, more)
 	}
 }
