@@ -47,7 +47,7 @@ func TestFirstTokenNeedsNothingButServeDemo(t *testing.T) {
 
 func shell(t *testing.T, line string) string {
 	t.Helper()
-	out, err := said(t, func() *exec.Cmd { return exec.CommandContext(t.Context(), "sh", "-c", line) })
+	out, err := said(t, func() *exec.Cmd { return exec.CommandContext(t.Context(), "bash", "-c", line) })
 	if err != nil {
 		t.Fatalf("%s: %v", line, err)
 	}

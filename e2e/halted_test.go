@@ -2,7 +2,9 @@ package e2e_test
 
 import (
 	"errors"
+	"fmt"
 	"net/http"
+	"os"
 	"os/exec"
 	"slices"
 	"strings"
@@ -110,17 +112,49 @@ func (p *process) do(r *http.Request) (a answer, err error) {
 	}
 }
 
-// said returns what a command prints. None of those that we document is to be refused: it is run again while a server answers it
-// that it is busy, or refuses what comes of such an answer to a command within it.
+// said returns what a command line of bash prints. It is run again while a server answers it, or a command within it, that it is
+// busy; what became of such an answer is in the trace only.
 func said(t *testing.T, command func() *exec.Cmd) (string, error) {
 	t.Helper()
 	var out []byte
 	var err error
 	eventually(t, startLimit, func() error {
-		if out, err = command().CombinedOutput(); strings.Contains(string(out), `"error":"`) {
-			return errors.New(string(out))
+		trace, failed := os.CreateTemp(t.TempDir(), "trace")
+		if failed != nil {
+			return failed
+		}
+		defer func() { _ = trace.Close() }()
+		cmd := command()
+		cmd.Args = slices.Insert(cmd.Args, 1, "-x")
+		cmd.ExtraFiles, cmd.Env = []*os.File{trace}, append(cmd.Environ(), "BASH_XTRACEFD=3")
+		out, err = cmd.CombinedOutput()
+		if all := string(out) + string(content(t, trace.Name())); strings.Contains(all, "temporarily_unavailable") {
+			return errors.New(all)
 		}
 		return nil
 	})
 	return string(out), err
+}
+
+// TestOnlyWhatWasBusyIsAskedAgain : a refusal of another kind stands, and a busy answer is seen within another command too.
+func TestOnlyWhatWasBusyIsAskedAgain(t *testing.T) {
+	t.Parallel()
+	const script = `test "$(test -e before && echo good; touch before; echo %s)" = "good
+%[1]s" && echo good || echo refused`
+	for inner, want := range map[string]string{"temporarily_unavailable": "good\n", "invalid_request": "refused\n"} {
+		dir, asked := t.TempDir(), 0
+		out, err := said(t, func() *exec.Cmd {
+			asked++
+			line := fmt.Sprintf(script, inner)
+			if asked == 2 { // not busy any more
+				line = fmt.Sprintf(script, "well")
+			}
+			cmd := exec.CommandContext(t.Context(), "bash", "-c", line)
+			cmd.Dir = dir
+			return cmd
+		})
+		if err != nil || out != want {
+			t.Errorf("%s: %q after %d times, %v; want %q", inner, out, asked, err, want)
+		}
+	}
 }

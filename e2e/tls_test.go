@@ -347,7 +347,7 @@ func TestASelfSignedServerIsTriedWithTheLinesThatItPrints(t *testing.T) {
 	lines := p.curls(t, 3)
 	for i, want := range []string{"ok", "access_token", "refresh_token"} {
 		out, err := said(t, func() *exec.Cmd {
-			cmd := exec.Command("sh", "-c", lines[i])
+			cmd := exec.Command("bash", "-c", lines[i])
 			cmd.Dir = dir
 			return cmd
 		})
